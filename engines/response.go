@@ -1,0 +1,65 @@
+package engines
+
+import "time"
+
+// Response is what a handler answers. A response with Auth is a login and
+// carries no Data.
+type Response struct {
+	// Data is encoded as the answer's "data": usually a struct or a map. A
+	// json.RawMessage inside it is passed on as it is.
+	Data any
+	// Warnings are shown to the caller.
+	Warnings []string
+	// Auth asks the core to create a token.
+	Auth *Auth
+	// Secret makes the answer a lease.
+	Secret *Secret
+	// Raw replaces the whole answer.
+	Raw *Raw
+	// Missing answers 404 with Data, as a deleted version of kv does.
+	Missing bool
+	// TopLevel also spreads Data over the answer's top level, as some of
+	// Vault's system paths do. Data must be a map[string]any.
+	TopLevel bool
+	// Headers are added to the answer.
+	Headers map[string]string
+}
+
+// Raw is an answer that is not JSON, or not in the usual envelope.
+type Raw struct {
+	Status      int
+	ContentType string
+	Body        []byte
+}
+
+// Secret is the lease that comes with an answer.
+type Secret struct {
+	TTL       time.Duration
+	MaxTTL    time.Duration
+	Renewable bool
+}
+
+// Auth is who logged in and the token that they shall have.
+type Auth struct {
+	DisplayName string
+	Policies    []string
+	Metadata    map[string]string
+	// Alias is the name of the identity at this mount; empty for none.
+	Alias string
+	Token TokenParams
+}
+
+// TokenParams are the common parameters of tokens that roles carry.
+type TokenParams struct {
+	TTL             time.Duration
+	MaxTTL          time.Duration
+	ExplicitMaxTTL  time.Duration
+	Period          time.Duration
+	NumUses         int64
+	Type            string
+	BoundCIDRs      []string
+	NoDefaultPolicy bool
+	StrictlyBindIP  bool
+	Renewable       bool
+	Orphan          bool
+}
