@@ -52,4 +52,9 @@ type Field struct {
 	Secret bool
 	// Deprecated fields are accepted and answered with a warning.
 	Deprecated bool
+	// Signed fields of type Seconds also take negative durations.
+	Signed bool
+	// Body makes a Map field hold the whole body, whatever its members are
+	// called; no member is then unrecognized. At most one field of a route.
+	Body bool
 }
