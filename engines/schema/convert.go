@@ -157,7 +157,7 @@ func fromText(f *engines.Field, text string) (any, bool) {
 	case engines.Bool:
 		return orZero(parseBool, text)
 	case engines.Seconds:
-		d, ok := ParseSeconds(text)
+		d, ok := engines.ParseSeconds(text)
 		return d, ok && (d >= 0 || f.Signed)
 	case engines.Strings, engines.Ints:
 		return splitList(f, text)
@@ -229,34 +229,4 @@ func parseTime(text string) (time.Time, bool) {
 	}
 	t, err := time.Parse(time.RFC3339Nano, text)
 	return t, err == nil
-}
-
-// ParseSeconds reads a duration as Vault's API takes it: a whole number of
-// seconds, a number of days such as "30d", or what time.ParseDuration takes.
-// Empty means zero. It refuses what overflows a time.Duration.
-func ParseSeconds(text string) (time.Duration, bool) {
-	text = strings.TrimSpace(text)
-	if text == "" {
-		return 0, true
-	}
-	if n, ok := parseInt(text); ok {
-		return scale(n, time.Second)
-	}
-	if days, ok := strings.CutSuffix(text, "d"); ok {
-		n, err := strconv.ParseInt(days, 10, 64)
-		if err != nil {
-			return 0, false
-		}
-		return scale(n, 24*time.Hour)
-	}
-	d, err := time.ParseDuration(text)
-	return d, err == nil
-}
-
-func scale(n int64, unit time.Duration) (time.Duration, bool) {
-	limit := math.MaxInt64 / int64(unit)
-	if n > limit || n < -limit {
-		return 0, false
-	}
-	return time.Duration(n) * unit, true
 }
