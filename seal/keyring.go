@@ -148,13 +148,10 @@ func (k *Keyring) Zero() {
 	clear(k.deriveRoot[:])
 }
 
-// String keeps keys out of logs.
-func (k *Keyring) String() string {
-	return fmt.Sprintf("keyring of %d terms", len(k.terms))
+// Format keeps keys out of logs, whatever the verb, for pointer and value.
+func (k Keyring) Format(f fmt.State, _ rune) {
+	fmt.Fprintf(f, "keyring of %d terms", len(k.terms))
 }
-
-// GoString keeps keys out of logs.
-func (k *Keyring) GoString() string { return k.String() }
 
 func (k *Keyring) clone() *Keyring {
 	next := *k
