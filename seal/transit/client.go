@@ -9,11 +9,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"math/rand/v2"
 	"net/http"
 	"net/url"
 	"os"
-	"path"
 	"strings"
 	"time"
 
@@ -51,7 +51,7 @@ func newClient(cfg Config) (*client, error) {
 	if mount == "" {
 		mount = "transit"
 	}
-	if path.Clean(mount) != mount || strings.HasPrefix(mount, "..") || strings.ContainsAny(mount, "?#%") {
+	if !isPath(mount) {
 		return nil, fmt.Errorf("%w: mount_path is not a path", ErrConfig)
 	}
 	tlsConfig, err := newTLSConfig(cfg)
@@ -75,6 +75,12 @@ func newClient(cfg Config) (*client, error) {
 		token:     cfg.Token,
 		namespace: strings.Trim(cfg.Namespace, "/"),
 	}, nil
+}
+
+// isPath reports whether p can be part of the path of a URL as it is: relative,
+// clean, and of nothing that means something else there.
+func isPath(p string) bool {
+	return fs.ValidPath(p) && p != "." && !strings.ContainsAny(p, "?#%\\")
 }
 
 func newTLSConfig(cfg Config) (*tls.Config, error) {
@@ -110,10 +116,10 @@ func newTLSConfig(cfg Config) (*tls.Config, error) {
 // the token travels along.
 func checkRedirect(req *http.Request, via []*http.Request) error {
 	if len(via) > maxRedirects {
-		return errors.New("too many redirects")
+		return fmt.Errorf("%w: too many redirects", ErrRefused)
 	}
 	if via[0].URL.Scheme == "https" && req.URL.Scheme != "https" {
-		return errors.New("redirect from https to http")
+		return fmt.Errorf("%w: redirect from https to http", ErrRefused)
 	}
 	return nil
 }
@@ -227,7 +233,7 @@ func (c *client) try(ctx context.Context, method, name string, body []byte, out 
 	}
 	resp, err := c.http.Do(req)
 	if err != nil {
-		return fmt.Errorf("%w: %w", ErrUnavailable, err)
+		return transportError(err)
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
@@ -245,6 +251,15 @@ func (c *client) try(ctx context.Context, method, name string, body []byte, out 
 		return fmt.Errorf("%w: answer is not the JSON of a transit engine", ErrRefused)
 	}
 	return nil
+}
+
+// transportError tells what no retry can mend from what it may.
+func transportError(err error) error {
+	var certificate *tls.CertificateVerificationError
+	if errors.As(err, &certificate) || errors.Is(err, ErrRefused) {
+		return fmt.Errorf("%w: %w", ErrRefused, err)
+	}
+	return fmt.Errorf("%w: %w", ErrUnavailable, err)
 }
 
 // A statusError is an answer other than 200. What the server wrote is left out:

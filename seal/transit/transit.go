@@ -86,7 +86,7 @@ func New(ctx context.Context, cfg Config) (*Wrapper, error) {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
-	if cfg.KeyName == "" || len(cfg.KeyName) > maxKeyName || strings.ContainsAny(cfg.KeyName, "/?#%") {
+	if len(cfg.KeyName) > maxKeyName || strings.Contains(cfg.KeyName, "/") || !isPath(cfg.KeyName) {
 		return nil, fmt.Errorf("%w: key_name must be 1 to %d bytes of a path segment", ErrConfig, maxKeyName)
 	}
 	c, err := newClient(cfg)
