@@ -28,7 +28,7 @@ func referenceKeyring() refKeyring {
 		DeriveRoot: pattern("derivation root", 32),
 		Terms: []refTerm{
 			{Number: 1, Key: pattern("term 1", 32), InstallTime: at, Encryptions: 77},
-			{Number: 2, Key: pattern("term 2", 32), InstallTime: at + 1e9, Encryptions: 1 << 33},
+			{Number: 2, Key: pattern("term 2", 32), InstallTime: at + 1e9, Encryptions: 1 << 31},
 		},
 	}
 }
