@@ -185,6 +185,9 @@ func (h *Harness) commit(op *engines.Op, req *engines.Request) (*engines.Respons
 			run()
 		}
 		if err := tx.Commit(); err == nil {
+			if resp != nil && resp.Then != nil {
+				return resp, resp.Then(h.t.Context())
+			}
 			return resp, nil
 		} else if !errors.Is(err, ErrConflict) {
 			return nil, err
@@ -223,7 +226,16 @@ func (h *Harness) encode(resp *engines.Response) []byte {
 	if resp == nil {
 		return nil
 	}
-	text, err := json.Marshal(resp)
+	text, err := json.Marshal(struct {
+		Data              any
+		Warnings          []string
+		Auth              *engines.Auth
+		Secret            *engines.Secret
+		Raw               *engines.Raw
+		Missing, TopLevel bool
+		Headers           map[string]string
+		Then              bool
+	}{resp.Data, resp.Warnings, resp.Auth, resp.Secret, resp.Raw, resp.Missing, resp.TopLevel, resp.Headers, resp.Then != nil})
 	if err != nil {
 		h.t.Fatalf("the answer does not encode: %v", err)
 	}
