@@ -41,48 +41,72 @@ func Decode(route *engines.Route, op engines.Operation, captures []Capture, quer
 // Warnings, in Vault's words, name members of the body that are no fields or
 // that a capture overrode. Errors are of KindInvalid.
 func (m Match) Decode(op engines.Operation, query url.Values, body map[string]json.RawMessage) (engines.Values, []string, error) {
-	writes := op == engines.Create || op == engines.Update || op == engines.Patch
-	set := make(map[string]any, len(m.Captures)+len(body))
-	known := 0
-	var replaced, warnings []string
+	in := input{
+		match: m, query: query, body: body,
+		writes: op == engines.Create || op == engines.Update || op == engines.Patch,
+		set:    make(map[string]any, len(m.Captures)+len(body)),
+	}
+	var warnings []string
 	for i := range m.Route.Fields {
 		f := &m.Route.Fields[i]
-		raw, inBody := body[f.Name]
-		if inBody {
-			known++
-		}
-		capture := slices.IndexFunc(m.Captures, func(c Capture) bool { return c.Name == f.Name })
-		var err error
-		switch {
-		case f.Body:
-			set[f.Name] = body
-		case capture >= 0:
-			if inBody && m.plan.body == "" {
-				replaced = append(replaced, f.Name)
-			}
-			err = decodeText(set, f, m.Captures[capture].Value)
-		case inBody && m.plan.body == "":
-			err = decodeJSON(set, f, raw)
-		case len(query) > 0 && (f.Query || !writes) && len(query[f.Name]) > 0:
-			err = decodeQuery(set, f, query[f.Name])
-		}
-		if err != nil {
+		if err := in.decode(f); err != nil {
 			return engines.Values{}, nil, err
 		}
-		if err := checkPresence(set, f, op); err != nil {
+		if err := checkPresence(in.set, f, op); err != nil {
 			return engines.Values{}, nil, err
 		}
-		if f.Deprecated && set[f.Name] != nil {
+		if f.Deprecated && in.set[f.Name] != nil {
 			warnings = append(warnings, fmt.Sprintf("Parameter %q is deprecated: %s", f.Name, f.Help))
 		}
 	}
-	if known < len(body) && m.plan.body == "" {
+	if in.known < len(body) && m.plan.body == "" {
 		warnings = append(warnings, "Endpoint ignored these unrecognized parameters: "+nameList(m.unknown(body)))
 	}
-	if len(replaced) > 0 {
-		warnings = append(warnings, "Endpoint replaced the value of these parameters with the values captured from the endpoint's path: "+nameList(replaced))
+	if len(in.replaced) > 0 {
+		warnings = append(warnings, "Endpoint replaced the value of these parameters with the values captured from the endpoint's path: "+nameList(in.replaced))
 	}
-	return engines.NewValues(set, m.plan.defaults), warnings, nil
+	return engines.NewValues(in.set, m.plan.defaults), warnings, nil
+}
+
+// input is one call being decoded, and what has come of it so far.
+type input struct {
+	match  Match
+	query  url.Values
+	body   map[string]json.RawMessage
+	writes bool
+
+	set map[string]any
+	// known counts members of the body that are fields.
+	known int
+	// replaced names those that a capture overrode.
+	replaced []string
+}
+
+// decode sets one field from where it stands, if anywhere.
+func (in *input) decode(f *engines.Field) error {
+	raw, inBody := in.body[f.Name]
+	if inBody {
+		in.known++
+	}
+	if in.match.plan.body != "" { // no member of the body is a field
+		inBody = false
+	}
+	capture := slices.IndexFunc(in.match.Captures, func(c Capture) bool { return c.Name == f.Name })
+	switch {
+	case f.Body:
+		in.set[f.Name] = in.body
+		return nil
+	case capture >= 0:
+		if inBody {
+			in.replaced = append(in.replaced, f.Name)
+		}
+		return decodeText(in.set, f, in.match.Captures[capture].Value)
+	case inBody:
+		return decodeJSON(in.set, f, raw)
+	case (f.Query || !in.writes) && len(in.query[f.Name]) > 0:
+		return decodeQuery(in.set, f, in.query[f.Name])
+	}
+	return nil
 }
 
 func checkPresence(set map[string]any, f *engines.Field, op engines.Operation) error {
