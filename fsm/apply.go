@@ -1,0 +1,459 @@
+package fsm
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2"
+
+	"github.com/coffer-secrets/coffer/fsm/fsmpb"
+)
+
+const (
+	// groupBytes is the size at which a batch is committed though entries follow.
+	groupBytes = 4 << 20
+
+	// RequestRetention is how long a request id is remembered, in cluster time.
+	RequestRetention = 10 * time.Minute
+	// maxRequestAhead is how far a request id may lie in the future. It bounds
+	// how long a row is kept for an id from a node whose clock is wrong.
+	maxRequestAhead = 24 * time.Hour
+	// pruneEvery is the number of indexes between two removals of old ids.
+	pruneEvery = 4096
+)
+
+// ApplyBatch applies committed entries in order and publishes the state after
+// the last. Entries at or below the applied index are skipped: they are in the
+// store already, and answered OK. It returns one result per entry.
+//
+// What goes wrong here would make this replica differ from the others, so
+// nothing is returned as an error: the store halts.
+func (s *Store) ApplyBatch(entries []Entry) []Result {
+	s.applyMu.Lock()
+	defer s.applyMu.Unlock()
+	if s.closed {
+		s.Halt(ErrClosed)
+	}
+	results := make([]Result, len(entries))
+	t := s.newTxn()
+	defer t.close()
+	for i := range entries {
+		r, err := t.apply(&entries[i])
+		if err == nil && t.batch.Len() > groupBytes {
+			err = t.commit()
+		}
+		if err != nil {
+			s.Halt(fmt.Errorf("apply entry %d: %w", entries[i].Index, err))
+		}
+		results[i] = r
+	}
+	if err := t.commit(); err != nil {
+		s.Halt(fmt.Errorf("apply up to entry %d: %w", t.at.index, err))
+	}
+	s.publish()
+	return results
+}
+
+// txn gathers the effects of a group of entries in one batch. Rows that the
+// batch changed are known by the overlay, since they cannot be read back from
+// the batch, except for a command that removes a prefix: that one has an
+// indexed batch of its own, which can be read.
+type txn struct {
+	s       *Store
+	batch   *pebble.Batch
+	reader  pebble.Reader // the database, or the indexed batch over it
+	direct  bool          // reader sees the batch
+	dirty   bool          // the batch holds something
+	overlay map[string]Row
+	// requests are the ids that the batch adds, and floor the time in Unix
+	// milliseconds below which it removes ids.
+	requests map[string]storedReply
+	floor    int64
+
+	at      state
+	indexed tableSet
+	buf     []byte
+}
+
+type storedReply struct {
+	index uint64
+	reply []byte
+}
+
+func (s *Store) newTxn() *txn {
+	return &txn{
+		s: s, batch: s.gen.db.NewBatch(), reader: s.gen.db,
+		overlay: make(map[string]Row), requests: make(map[string]storedReply),
+		at: s.at, indexed: s.indexed,
+	}
+}
+
+// commit writes the batch, with the state it leads to, and begins another.
+func (t *txn) commit() error {
+	if !t.dirty {
+		return nil
+	}
+	t.buf = t.at.append(t.buf[:0])
+	if err := t.batch.Set(stateKey(), t.buf, nil); err != nil {
+		return err
+	}
+	if t.indexed != t.s.indexed {
+		if err := t.batch.Set(indexedKey(), t.indexed[:], nil); err != nil {
+			return err
+		}
+	}
+	if err := t.batch.Commit(pebble.NoSync); err != nil {
+		return err
+	}
+	t.s.at, t.s.indexed = t.at, t.indexed
+	return t.begin(false)
+}
+
+// begin replaces the batch, which was committed, by an empty one.
+func (t *txn) begin(direct bool) error {
+	if err := t.batch.Close(); err != nil {
+		return err
+	}
+	t.direct, t.dirty = direct, false
+	clear(t.overlay)
+	clear(t.requests)
+	if direct {
+		t.batch = t.s.gen.db.NewIndexedBatch()
+		t.reader = t.batch
+	} else {
+		t.batch = t.s.gen.db.NewBatch()
+		t.reader = t.s.gen.db
+	}
+	return nil
+}
+
+func (t *txn) close() { _ = t.batch.Close() }
+
+// apply runs one entry. An error is fatal.
+func (t *txn) apply(e *Entry) (Result, error) {
+	if e.Index <= t.at.index {
+		if e.Term > t.at.term {
+			return Result{}, fmt.Errorf("of term %d lies below the applied index %d of term %d: this store is of another history",
+				e.Term, t.at.index, t.at.term)
+		}
+		return Result{Code: OK, Index: e.Index}, nil
+	}
+	if e.Term < t.at.term {
+		return Result{}, fmt.Errorf("term %d after term %d", e.Term, t.at.term)
+	}
+	if len(e.Data) == 0 {
+		t.advance(e, 0)
+		return Result{Code: OK, Index: e.Index}, nil
+	}
+	if len(e.Data) > MaxCommandBytes {
+		t.advance(e, 0)
+		return Result{Code: Invalid, Index: e.Index}, nil
+	}
+	cmd, err := Decode(e.Data)
+	if err != nil {
+		return Result{}, err
+	}
+	if Validate(cmd) != nil {
+		t.advance(e, 0)
+		return Result{Code: Invalid, Index: e.Index}, nil
+	}
+	if removesPrefix(cmd) {
+		return t.applyAlone(e, cmd)
+	}
+	return t.applyCommand(e, cmd)
+}
+
+// applyAlone gives a command a batch of its own that can be read back.
+func (t *txn) applyAlone(e *Entry, cmd *fsmpb.Command) (Result, error) {
+	if err := t.commit(); err != nil {
+		return Result{}, err
+	}
+	if err := t.begin(true); err != nil {
+		return Result{}, err
+	}
+	r, err := t.applyCommand(e, cmd)
+	if err != nil {
+		return r, err
+	}
+	return r, t.commit()
+}
+
+func (t *txn) applyCommand(e *Entry, cmd *fsmpb.Command) (Result, error) {
+	previous := t.at.index
+	t.advance(e, cmd.GetTime())
+	if e.Index/pruneEvery != previous/pruneEvery {
+		if err := t.prune(); err != nil {
+			return Result{}, err
+		}
+	}
+	id := cmd.GetRequestId()
+	if len(id) > 0 {
+		if r, done, err := t.remembered(id); err != nil || done {
+			return r.at(e), err
+		}
+	}
+	if fence := cmd.GetFenceTerm(); fence != 0 && fence != e.Term {
+		return Result{Code: StaleTerm, Index: e.Index}, nil
+	}
+	for i, c := range cmd.GetChecks() {
+		ok, err := t.holds(c)
+		if err != nil {
+			return Result{}, err
+		}
+		if !ok {
+			return Result{Code: Conflict, Index: e.Index, Failed: i}, nil
+		}
+	}
+	for _, w := range cmd.GetWrites() {
+		if err := t.write(w); err != nil {
+			return Result{}, err
+		}
+	}
+	if len(id) > 0 {
+		if err := t.remember(id, cmd.GetReply()); err != nil {
+			return Result{}, err
+		}
+	}
+	return Result{Code: OK, Index: e.Index}, nil
+}
+
+// advance moves to an entry and, if it is later, to its time.
+func (t *txn) advance(e *Entry, at int64) {
+	t.at.index, t.at.term = e.Index, e.Term
+	t.at.time = max(t.at.time, at)
+	t.dirty = true
+}
+
+// at fills the index of a result that has none of its own.
+func (r Result) at(e *Entry) Result {
+	if r.Index == 0 {
+		r.Index = e.Index
+	}
+	return r
+}
+
+// remembered looks a request id up; done if that settles the command.
+func (t *txn) remembered(id []byte) (r Result, done bool, err error) {
+	ms := requestTime(id)
+	if ms >= t.floor {
+		prior, ok := t.requests[string(id)]
+		if !ok {
+			prior, ok, err = t.readRequest(id)
+			if err != nil {
+				return Result{}, false, err
+			}
+		}
+		if ok {
+			return Result{Code: Duplicate, Index: prior.index, Reply: prior.reply}, true, nil
+		}
+	}
+	now := t.at.time / int64(time.Millisecond)
+	switch {
+	case ms < now-RequestRetention.Milliseconds():
+		return Result{Code: TooOld}, true, nil
+	case ms > now+maxRequestAhead.Milliseconds():
+		return Result{Code: Invalid}, true, nil
+	}
+	return Result{}, false, nil
+}
+
+// prune removes the ids that are no longer remembered.
+func (t *txn) prune() error {
+	floor := t.at.time/int64(time.Millisecond) - RequestRetention.Milliseconds()
+	if floor <= 0 {
+		return nil
+	}
+	t.floor = floor
+	var end [8]byte
+	binary.BigEndian.PutUint64(end[:], uint64(floor)<<16)
+	return t.batch.DeleteRange([]byte{spaceRequest}, appendRequestKey(nil, end[:requestTimeBytes]), nil)
+}
+
+func (t *txn) readRequest(id []byte) (storedReply, bool, error) {
+	t.buf = appendRequestKey(t.buf[:0], id)
+	b, closer, err := t.reader.Get(t.buf)
+	if errors.Is(err, pebble.ErrNotFound) {
+		return storedReply{}, false, nil
+	}
+	if err != nil {
+		return storedReply{}, false, err
+	}
+	prior, err := parseReply(b)
+	prior.reply = bytes.Clone(prior.reply)
+	return prior, true, errors.Join(err, closer.Close())
+}
+
+func (t *txn) remember(id, reply []byte) error {
+	prior := storedReply{index: t.at.index, reply: reply}
+	if !t.direct {
+		t.requests[string(id)] = prior
+	}
+	t.buf = appendRequestKey(t.buf[:0], id)
+	return t.batch.Set(t.buf, prior.append(nil), nil)
+}
+
+func (p storedReply) append(dst []byte) []byte {
+	return append(binary.BigEndian.AppendUint64(dst, p.index), p.reply...)
+}
+
+func parseReply(b []byte) (storedReply, error) {
+	if len(b) < 8 {
+		return storedReply{}, errors.New("malformed request row")
+	}
+	return storedReply{index: binary.BigEndian.Uint64(b), reply: b[8:]}, nil
+}
+
+// holds evaluates a check.
+func (t *txn) holds(c *fsmpb.Check) (bool, error) {
+	row, ok, err := t.lookup(c.GetKey())
+	if err != nil {
+		return false, err
+	}
+	if c.GetKind() == fsmpb.Check_EXISTS {
+		return ok, nil
+	}
+	return row.Version == c.GetVersion(), nil
+}
+
+// lookup returns a row without its value, as the entries before left it. The
+// version of an absent row is 0.
+func (t *txn) lookup(key []byte) (Row, bool, error) {
+	if row, hit := t.overlay[string(key)]; hit {
+		return row, row.Version != 0, nil
+	}
+	b, closer, err := t.reader.Get(key)
+	if errors.Is(err, pebble.ErrNotFound) {
+		return Row{}, false, nil
+	}
+	if err != nil {
+		return Row{}, false, err
+	}
+	row, err := parseRow(b)
+	row.Owner, row.Value = bytes.Clone(row.Owner), nil
+	return row, true, errors.Join(err, closer.Close())
+}
+
+func (t *txn) write(w *fsmpb.Write) error {
+	key := w.GetKey()
+	t.s.tables[key[0]] = t.at.index
+	switch w.GetOp() {
+	case fsmpb.Write_PUT:
+		return t.put(key, Row{Version: t.at.index, Expiry: w.GetExpiry(), Owner: w.GetOwner(), Value: w.GetValue()})
+	case fsmpb.Write_DELETE:
+		return t.delete(key)
+	case fsmpb.Write_DELETE_PREFIX:
+		return t.deletePrefix(key)
+	default:
+		return fmt.Errorf("%w: operation %d", errUnknown, w.GetOp())
+	}
+}
+
+func (t *txn) put(key []byte, row Row) error {
+	if err := t.unindex(key); err != nil {
+		return err
+	}
+	if row.indexed() {
+		t.indexed.add(key[0])
+	}
+	if err := t.eachIndexKey(key, row, t.setEmpty); err != nil {
+		return err
+	}
+	t.buf = appendRow(t.buf[:0], row)
+	if err := t.batch.Set(key, t.buf, nil); err != nil {
+		return err
+	}
+	row.Value = nil
+	t.note(key, row)
+	return nil
+}
+
+func (t *txn) delete(key []byte) error {
+	if err := t.unindex(key); err != nil {
+		return err
+	}
+	t.note(key, Row{})
+	return t.batch.Delete(key, nil)
+}
+
+// deletePrefix removes the rows whose key has the prefix, with their entries
+// in the indexes. It runs in a batch that can be read back.
+func (t *txn) deletePrefix(prefix []byte) error {
+	end := prefixEnd(prefix)
+	if t.indexed.has(prefix[0]) {
+		if err := t.unindexRange(prefix, end); err != nil {
+			return err
+		}
+	}
+	return t.batch.DeleteRange(prefix, end, nil)
+}
+
+func (t *txn) unindexRange(start, end []byte) error {
+	it, err := t.reader.NewIter(&pebble.IterOptions{LowerBound: start, UpperBound: end})
+	if err != nil {
+		return err
+	}
+	for ok := it.First(); ok; ok = it.Next() {
+		b, err := it.ValueAndErr()
+		if err != nil {
+			return errors.Join(err, it.Close())
+		}
+		row, err := parseRow(b)
+		if err == nil {
+			err = t.eachIndexKey(it.Key(), row, t.deleteKey)
+		}
+		if err != nil {
+			return errors.Join(err, it.Close())
+		}
+	}
+	return errors.Join(it.Error(), it.Close())
+}
+
+// unindex removes the entries that a row has in the indexes. A table that
+// never had any needs no look at the row.
+func (t *txn) unindex(key []byte) error {
+	if !t.indexed.has(key[0]) {
+		return nil
+	}
+	old, ok, err := t.lookup(key)
+	if err != nil || !ok {
+		return err
+	}
+	return t.eachIndexKey(key, old, t.deleteKey)
+}
+
+// eachIndexKey calls fn with the place of a row in each index that has it.
+func (t *txn) eachIndexKey(key []byte, row Row, fn func([]byte) error) error {
+	if row.Expiry != 0 {
+		t.buf = appendExpiryKey(t.buf[:0], row.Expiry, key)
+		if err := fn(t.buf); err != nil {
+			return err
+		}
+	}
+	if len(row.Owner) > 0 {
+		t.buf = appendOwnerKey(t.buf[:0], row.Owner, key)
+		return fn(t.buf)
+	}
+	return nil
+}
+
+func (t *txn) setEmpty(key []byte) error  { return t.batch.Set(key, nil, nil) }
+func (t *txn) deleteKey(key []byte) error { return t.batch.Delete(key, nil) }
+
+// note tells the overlay of a change, if the batch cannot be read back.
+func (t *txn) note(key []byte, row Row) {
+	if !t.direct {
+		t.overlay[string(key)] = row
+	}
+}
+
+func removesPrefix(cmd *fsmpb.Command) bool {
+	for _, w := range cmd.GetWrites() {
+		if w.GetOp() == fsmpb.Write_DELETE_PREFIX {
+			return true
+		}
+	}
+	return false
+}
