@@ -1,0 +1,201 @@
+package cluster
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/hashicorp/raft"
+
+	"github.com/coffer-secrets/coffer/fsm"
+	"github.com/coffer-secrets/coffer/fsm/fsmpb"
+)
+
+// lead is one term in which this node leads, from the moment when everything
+// of the terms before is applied.
+type lead struct {
+	term  uint64
+	ended chan struct{}
+}
+
+// leading follows whether this node leads. What Raft tells of changes only
+// wakes it; the truth is in the state and the term.
+type leading struct {
+	// term is the one that this node leads or has last led.
+	term atomic.Uint64
+
+	mu      sync.Mutex
+	lead    *lead         // nil while this node does not lead
+	changed chan struct{} // closed and replaced when lead changes
+
+	done chan struct{}
+	halt chan struct{}
+}
+
+// current is the present lead, or nil.
+func (l *leading) current() *lead {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.lead
+}
+
+func (l *leading) watch() (*lead, <-chan struct{}) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.lead, l.changed
+}
+
+func (l *leading) set(next *lead) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.lead != nil {
+		close(l.lead.ended)
+	}
+	l.lead = next
+	close(l.changed)
+	l.changed = make(chan struct{})
+}
+
+func (l *leading) start(n *Node) {
+	l.done, l.halt = make(chan struct{}), make(chan struct{})
+	wake := make(chan raft.Observation, 1)
+	observer := raft.NewObserver(wake, false, func(o *raft.Observation) bool {
+		switch o.Data.(type) {
+		case raft.RaftState, raft.LeaderObservation:
+			return true
+		default:
+			return false
+		}
+	})
+	n.raft.RegisterObserver(observer)
+	go func() {
+		defer close(l.done)
+		defer l.end()
+		defer n.raft.DeregisterObserver(observer)
+		n.follow(wake)
+	}()
+}
+
+// end ends the present lead, if there is one.
+func (l *leading) end() {
+	if l.current() != nil {
+		l.set(nil)
+	}
+}
+
+func (l *leading) stop() {
+	close(l.halt)
+	<-l.done
+}
+
+// follow keeps leading true to the state of Raft, and puts the time into the
+// log while there is nothing else.
+func (n *Node) follow(wake <-chan raft.Observation) {
+	var tick <-chan time.Time
+	if n.config.TickInterval > 0 {
+		ticker := time.NewTicker(n.config.TickInterval)
+		defer ticker.Stop()
+		tick = ticker.C
+	}
+	applied := uint64(0)
+	for {
+		n.settle()
+		select {
+		case <-wake:
+		case <-tick:
+			if at := n.store.AppliedIndex(); at != applied {
+				applied = at
+			} else if lead := n.leading.current(); lead != nil {
+				_ = n.proposeNothing(lead.term)
+			}
+		case <-n.leading.halt:
+			return
+		case <-n.halted:
+			return
+		}
+	}
+}
+
+// settle compares the lead with the state and term of Raft.
+func (n *Node) settle() {
+	for {
+		term, leader := n.leaderTerm()
+		held := n.leading.current()
+		if held != nil && (!leader || held.term != term) {
+			n.leading.set(nil)
+			held = nil
+		}
+		if !leader || held != nil {
+			return
+		}
+		n.leading.term.Store(term)
+		if err := n.proposeNothing(term); err != nil {
+			n.config.Logger.Info("leadership was not established", "term", term, "error", err)
+			if n.err() != nil {
+				return
+			}
+			continue
+		}
+		n.leading.set(&lead{term: term, ended: make(chan struct{})})
+	}
+}
+
+// leaderTerm is the term that this node leads.
+func (n *Node) leaderTerm() (uint64, bool) {
+	term := n.raft.CurrentTerm()
+	return term, n.raft.State() == raft.Leader && n.raft.CurrentTerm() == term
+}
+
+// proposeNothing commits a command that changes nothing but the time. When it
+// is applied, so is everything before it. It is used instead of a barrier of
+// Raft, since that does not reach the state machine, whose applied index would
+// then stay behind the commit index.
+func (n *Node) proposeNothing(term uint64) error {
+	data, err := fsm.Encode(&fsmpb.Command{Version: fsm.CommandVersion, FenceTerm: term, Time: n.clock.now()})
+	if err != nil {
+		return err
+	}
+	future := n.raft.Apply(data, enqueueTimeout)
+	done := make(chan error, 1)
+	go func() { done <- future.Error() }()
+	select {
+	case err := <-done:
+		return err
+	case <-n.leading.halt:
+		return ErrClosed
+	case <-n.halted:
+		return ErrClosed
+	}
+}
+
+// LeadContext blocks until this node leads and has applied everything of the
+// terms before. It returns the term and a context, derived from ctx, that ends
+// when the node no longer leads that term. Until it notices, another node may
+// already lead: what must not happen then has to be fenced by the term.
+func (n *Node) LeadContext(ctx context.Context) (context.Context, uint64, error) {
+	for {
+		lead, changed := n.leading.watch()
+		if lead != nil {
+			leadCtx, cancel := context.WithCancelCause(ctx)
+			go func() {
+				select {
+				case <-lead.ended:
+					cancel(ErrNotLeader)
+				case <-leadCtx.Done():
+				}
+			}()
+			return leadCtx, lead.term, nil
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return nil, 0, fmt.Errorf("cluster: wait for leadership: %w", ctx.Err())
+		case <-n.closing:
+			return nil, 0, ErrClosed
+		case <-n.halted:
+			return nil, 0, n.err()
+		}
+	}
+}

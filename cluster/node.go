@@ -1,0 +1,291 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/hashicorp/raft"
+
+	"github.com/coffer-secrets/coffer/fsm"
+)
+
+// Errors of a node. Which of them an operation returned says what became of a
+// command: only with ErrUnknown it may have been applied.
+var (
+	// ErrNotLeader: this node does not lead; nothing was done.
+	ErrNotLeader = errors.New("cluster: this node is not the leader")
+	// ErrUnknown: the outcome is not known; the command may have been, or may
+	// still be, applied.
+	ErrUnknown = errors.New("cluster: the outcome is not known")
+	// ErrNotProposed: the command did not reach the log; nothing was done.
+	ErrNotProposed = errors.New("cluster: the command was not proposed")
+	// ErrClosed: the node is closed, or halted.
+	ErrClosed = errors.New("cluster: the node is closed")
+	// ErrBootstrapped: the node is part of a cluster already.
+	ErrBootstrapped = errors.New("cluster: the node is part of a cluster already")
+	// ErrStalled is wrapped by the fatal error for a disk that hangs.
+	ErrStalled = errors.New("cluster: the disk does not keep up")
+	// ErrLogLost is wrapped by the error of Open for a log that ends before what
+	// the store has applied: entries that were acknowledged are gone from it.
+	ErrLogLost = errors.New("cluster: the Raft log has lost entries")
+)
+
+// Node is one member of a cluster.
+type Node struct {
+	config    Config
+	raft      *raft.Raft
+	transport *transport
+	stores    *stores
+	snapshots *SnapshotStore
+	store     *fsm.Store
+	clock     *clusterClock
+	started   uint64 // last index of the log when the process started
+	rounds    rounds
+
+	closing  chan struct{}
+	inflight inflight
+	halts    sync.Once
+	halted   chan struct{}
+	failure  atomic.Pointer[error]
+	close    func() error
+
+	transferTerm atomic.Uint64 // in which a transfer of leadership was asked for
+	leading      leading
+}
+
+// Open opens the node in a folder and starts it. A folder in use by another
+// process gives ErrLocked.
+func Open(config Config) (*Node, error) {
+	if err := config.complete(); err != nil {
+		return nil, err
+	}
+	n := &Node{config: config, closing: make(chan struct{}), halted: make(chan struct{})}
+	n.close = sync.OnceValue(n.shutdown)
+	n.leading.changed = make(chan struct{})
+	if err := n.open(); err != nil {
+		return nil, errors.Join(err, n.closeFiles())
+	}
+	return n, nil
+}
+
+func (n *Node) open() error {
+	c := &n.config
+	if err := os.MkdirAll(c.Dir, 0o700); err != nil {
+		return err
+	}
+	if c.Transport == nil {
+		_, c.Transport = raft.NewInmemTransport(raft.ServerAddress(c.Address))
+	}
+	var err error
+	if n.transport, err = newTransport(c.Transport); err != nil {
+		return err
+	}
+	// The lock on this file keeps other processes out of all the others.
+	if n.stores, err = openStores(c); err != nil {
+		return err
+	}
+	n.snapshots, err = OpenSnapshots(nil, filepath.Join(c.Dir, SnapshotDir), c.ClusterID, c.Logger)
+	if err != nil {
+		return err
+	}
+	n.store, err = fsm.Open(fsm.Options{
+		Dir: filepath.Join(c.Dir, StateDir), Logger: c.Logger, CacheBytes: c.CacheBytes, Fatal: n.halt,
+	})
+	if err != nil {
+		return err
+	}
+	if err := n.reconcile(); err != nil {
+		return err
+	}
+	return n.start()
+}
+
+// reconcile brings the store to the newest snapshot if it is behind it, and
+// refuses a log that does not go on where the store stands.
+func (n *Node) reconcile() error {
+	meta, ok, err := n.snapshots.newest()
+	if err != nil {
+		return err
+	}
+	if ok && n.store.AppliedIndex() < meta.Index {
+		n.config.Logger.Info("restoring the state from a snapshot", "id", meta.Raft.ID, "index", meta.Index)
+		_, r, err := n.snapshots.Open(meta.Raft.ID)
+		if err != nil {
+			return err
+		}
+		if err := errors.Join(n.store.Restore(r), r.Close()); err != nil {
+			return err
+		}
+	}
+	if n.started, err = n.stores.log.LastIndex(); err != nil {
+		return err
+	}
+	if applied := n.store.AppliedIndex(); applied > max(n.started, meta.Index) {
+		return fmt.Errorf("%w: it ends at %d, the store stands at %d", ErrLogLost, n.started, applied)
+	}
+	return n.stores.log.verify(meta.Raft.Index)
+}
+
+// start starts Raft and what watches it.
+func (n *Node) start() error {
+	n.clock = newClusterClock(n.config.Clock, n.store.Time())
+	machine := &stateMachine{store: n.store, after: n.applied, before: func() func() {
+		return n.stores.log.watch("apply a batch")
+	}}
+	r, err := raft.NewRaft(n.config.raftConfig(), machine, n.stores.log, n.stores.stable, n.snapshots, n.transport)
+	if err != nil {
+		return fmt.Errorf("cluster: start raft: %w", err)
+	}
+	n.raft = r
+	n.stores.log.halt.Store(&haltFunc{n.halt})
+	n.leading.start(n)
+	return nil
+}
+
+// applied tells the clock what the state machine has come to.
+func (n *Node) applied(last *raft.Log) {
+	if last.Index <= n.started {
+		n.clock.replayed(n.store.Time())
+		return
+	}
+	n.clock.applied(n.store.Time(), last.Term == n.leading.term.Load())
+}
+
+// halt stops this node for good, since it cannot be right any more: nothing
+// more is sent, proposed or read. It ends the calling goroutine.
+func (n *Node) halt(err error) {
+	n.halts.Do(func() {
+		n.failure.Store(&err)
+		n.transport.halted.Store(true)
+		close(n.halted)
+		n.config.Logger.Error("the node halts", "error", err)
+		if n.config.Fatal != nil {
+			go n.config.Fatal(err)
+		}
+	})
+	runtime.Goexit()
+}
+
+// err is why the node takes no more work; nil while it does.
+func (n *Node) err() error {
+	select {
+	case <-n.halted:
+		return fmt.Errorf("%w: %w", ErrClosed, *n.failure.Load())
+	case <-n.closing:
+		return ErrClosed
+	default:
+		return nil
+	}
+}
+
+// Close stops the node. Commands that were proposed are given some time to end.
+func (n *Node) Close() error { return n.close() }
+
+func (n *Node) shutdown() error {
+	n.inflight.close()
+	timer := time.NewTimer(2 * n.config.ElectionTimeout)
+	defer timer.Stop()
+	select {
+	case <-n.inflight.idle:
+	case <-timer.C:
+	case <-n.halted:
+	}
+	close(n.closing)
+	n.leading.stop()
+	err := n.raft.Shutdown().Error()
+	return errors.Join(err, n.closeFiles())
+}
+
+func (n *Node) closeFiles() error {
+	var errs []error
+	if n.store != nil {
+		errs = append(errs, n.store.Close())
+	}
+	if n.stores != nil {
+		errs = append(errs, n.stores.close())
+	}
+	return errors.Join(errs...)
+}
+
+// Bootstrapped reports whether the node is part of a cluster.
+func (n *Node) Bootstrapped() (bool, error) {
+	return raft.HasExistingState(n.stores.log, n.stores.stable, n.snapshots)
+}
+
+// Bootstrap makes the node the only voter of a new cluster. It is done once in
+// the life of a cluster, on one node.
+func (n *Node) Bootstrap() error {
+	if err := n.err(); err != nil {
+		return err
+	}
+	err := n.raft.BootstrapCluster(raft.Configuration{Servers: []raft.Server{{
+		Suffrage: raft.Voter, ID: raft.ServerID(n.config.NodeID), Address: n.transport.LocalAddr(),
+	}}}).Error()
+	if errors.Is(err, raft.ErrCantBootstrap) {
+		return ErrBootstrapped
+	}
+	return err
+}
+
+// Local is the state that this node has, however old. The caller closes it.
+func (n *Node) Local() *fsm.View { return n.store.View() }
+
+// Now is cluster time: it advances with the monotonic clock from the last
+// stamp that was applied.
+func (n *Node) Now() time.Time { return time.Unix(0, n.clock.now()) }
+
+// Status is what a node knows of itself and of its cluster.
+type Status struct {
+	// Leader says that this node leads; Ready that it has also applied every
+	// entry of the terms before.
+	Leader, Ready bool
+	Term          uint64
+	// LeaderID and LeaderAddr are empty while no leader is known.
+	LeaderID, LeaderAddr string
+	// Applied is the index of the state, Commit that up to which entries are
+	// known to be committed, LastIndex that of the last entry in the log.
+	Applied, Commit, LastIndex uint64
+	// Time is cluster time at the last applied entry.
+	Time time.Time
+}
+
+// Status describes the node at this moment.
+func (n *Node) Status() Status {
+	addr, id := n.raft.LeaderWithID()
+	term := n.raft.CurrentTerm()
+	return Status{
+		Leader: n.raft.State() == raft.Leader, Ready: n.leading.current() != nil, Term: term,
+		LeaderID: string(id), LeaderAddr: string(addr),
+		Applied: n.store.AppliedIndex(), Commit: n.raft.CommitIndex(), LastIndex: n.raft.LastIndex(),
+		Time: time.Unix(0, n.store.Time()),
+	}
+}
+
+// WriteSnapshot writes the state that this node has as a snapshot.
+func (n *Node) WriteSnapshot(ctx context.Context, w io.Writer) error {
+	v := n.store.View()
+	if v == nil {
+		return ErrClosed
+	}
+	defer v.Close()
+	return v.WriteSnapshot(ctx, w, n.config.ClusterID)
+}
+
+// ForceSnapshot takes a snapshot now, after which the log can be cut.
+func (n *Node) ForceSnapshot() error {
+	if err := n.err(); err != nil {
+		return err
+	}
+	if err := n.raft.Snapshot().Error(); err != nil && !errors.Is(err, raft.ErrNothingNewToSnapshot) {
+		return fmt.Errorf("cluster: take a snapshot: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,125 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/hashicorp/raft"
+
+	"github.com/coffer-secrets/coffer/fsm"
+	"github.com/coffer-secrets/coffer/fsm/fsmpb"
+)
+
+// enqueueTimeout bounds how long a command waits for its turn when its context
+// does not.
+const enqueueTimeout = 5 * time.Second
+
+// Propose puts a command into the log and returns what became of it. The
+// command belongs to Propose from then on: version and time are stamped here.
+//
+// A command out of bounds is answered Invalid without being proposed. The
+// errors are ErrNotLeader and ErrNotProposed, with which it was not and will
+// not be applied, and ErrUnknown; the error of the context is wrapped too.
+func (n *Node) Propose(ctx context.Context, cmd *fsmpb.Command) (fsm.Result, error) {
+	if !n.inflight.enter() {
+		return fsm.Result{}, fmt.Errorf("%w: %w", ErrNotProposed, ErrClosed)
+	}
+	defer n.inflight.leave()
+	if err := n.err(); err != nil {
+		return fsm.Result{}, fmt.Errorf("%w: %w", ErrNotProposed, err)
+	}
+	if n.raft.State() != raft.Leader {
+		return fsm.Result{}, ErrNotLeader
+	}
+	cmd.Version, cmd.Time = fsm.CommandVersion, n.clock.now()
+	data, err := fsm.Encode(cmd)
+	if err != nil {
+		return fsm.Result{Code: fsm.Invalid}, nil //nolint:nilerr // an outcome, as it would be in the log
+	}
+	if err := ctx.Err(); err != nil {
+		return fsm.Result{}, fmt.Errorf("%w: %w", ErrNotProposed, err)
+	}
+	timeout := enqueueTimeout
+	if deadline, ok := ctx.Deadline(); ok {
+		timeout = max(min(timeout, time.Until(deadline)), time.Nanosecond)
+	}
+	return n.outcome(ctx, n.raft.Apply(data, timeout))
+}
+
+// outcome waits for a command that was handed to Raft, or for the end of ctx.
+func (n *Node) outcome(ctx context.Context, future raft.ApplyFuture) (fsm.Result, error) {
+	done := make(chan error, 1)
+	go func() { done <- future.Error() }()
+	select {
+	case err := <-done:
+		if err != nil {
+			return fsm.Result{}, n.proposeError(err)
+		}
+		result, ok := future.Response().(*fsm.Result)
+		if !ok {
+			return fsm.Result{}, fmt.Errorf("%w: no result", ErrUnknown)
+		}
+		return *result, nil
+	case <-ctx.Done():
+		return fsm.Result{}, fmt.Errorf("%w: %w", ErrUnknown, ctx.Err())
+	case <-n.closing:
+	case <-n.halted:
+	}
+	return fsm.Result{}, fmt.Errorf("%w: %w", ErrUnknown, n.err())
+}
+
+// proposeError sorts the errors of Raft. Those that it answers before an entry
+// is in its log say that nothing happened; of all others that is not known.
+func (n *Node) proposeError(err error) error {
+	switch {
+	case errors.Is(err, raft.ErrNotLeader):
+		return ErrNotLeader
+	case errors.Is(err, raft.ErrLeadershipTransferInProgress):
+		n.checkTransfer()
+		return fmt.Errorf("%w: %w", ErrNotLeader, err)
+	case errors.Is(err, raft.ErrEnqueueTimeout):
+		return fmt.Errorf("%w: %w", ErrNotProposed, err)
+	default:
+		return fmt.Errorf("%w: %w", ErrUnknown, err)
+	}
+}
+
+// checkTransfer halts a node that leads a later term than the one whose
+// leadership it was asked to transfer, and still believes the transfer to be
+// under way (hashicorp/raft issue 696): it would refuse commands for ever.
+func (n *Node) checkTransfer() {
+	lead := n.leading.current()
+	if asked := n.transferTerm.Load(); lead != nil && asked != 0 && lead.term > asked {
+		go n.halt(fmt.Errorf("cluster: a transfer of leadership in term %d still blocks term %d", asked, lead.term))
+	}
+}
+
+// StepDown hands leadership to a peer that is up to date, and returns when this
+// node no longer leads.
+func (n *Node) StepDown(ctx context.Context) error {
+	if !n.inflight.enter() {
+		return ErrClosed
+	}
+	defer n.inflight.leave()
+	if n.raft.State() != raft.Leader {
+		return ErrNotLeader
+	}
+	n.transferTerm.Store(n.raft.CurrentTerm())
+	future := n.raft.LeadershipTransfer()
+	done := make(chan error, 1)
+	go func() { done <- future.Error() }()
+	select {
+	case err := <-done:
+		if err != nil {
+			return fmt.Errorf("cluster: step down: %w", err)
+		}
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("cluster: step down: %w", ctx.Err())
+	case <-n.closing:
+	case <-n.halted:
+	}
+	return n.err()
+}
