@@ -34,7 +34,7 @@ const (
 	DefaultSnapshotThreshold = 32 << 10
 	DefaultTrailingLogs      = 16 << 10
 	DefaultSnapshotInterval  = 10 * time.Second
-	DefaultElectionTimeout   = 400 * time.Millisecond
+	DefaultElectionTimeout   = 500 * time.Millisecond
 	DefaultStallTimeout      = 10 * time.Second
 	DefaultTickInterval      = 10 * time.Second
 )
@@ -71,7 +71,8 @@ type Config struct {
 	SnapshotThreshold, TrailingLogs uint64
 	SnapshotInterval                time.Duration
 	// ElectionTimeout is how long a follower waits for a leader before it asks
-	// for votes; a leader out of touch with its peers gives up in half of it.
+	// for votes; a leader gives up a little sooner when its peers are silent. It
+	// has to cover a slow fsync, since heartbeats wait for it. 0: 500 ms.
 	ElectionTimeout time.Duration
 	// StallTimeout is how long one write to the log or one batch of the state
 	// machine may take before the node counts as broken. 0: 10 s.
@@ -131,7 +132,7 @@ func (c *Config) raftConfig() *raft.Config {
 	rc.Logger = newRaftLogger(c.Logger)
 	rc.HeartbeatTimeout = c.ElectionTimeout
 	rc.ElectionTimeout = c.ElectionTimeout
-	rc.LeaderLeaseTimeout = c.ElectionTimeout / 2
+	rc.LeaderLeaseTimeout = c.ElectionTimeout * 4 / 5
 	rc.CommitTimeout = commitTimeout
 	rc.MaxAppendEntries = maxAppendEntries
 	rc.BatchApplyCh = true

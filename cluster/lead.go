@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"sync/atomic"
@@ -28,7 +29,7 @@ type leading struct {
 
 	mu      sync.Mutex
 	lead    *lead         // nil while this node does not lead
-	changed chan struct{} // closed and replaced when lead changes
+	changed chan struct{} // closed and replaced when lead was set
 
 	done chan struct{}
 	halt chan struct{}
@@ -47,6 +48,7 @@ func (l *leading) watch() (*lead, <-chan struct{}) {
 	return l.lead, l.changed
 }
 
+// set begins or ends a lead, and wakes who waits for either.
 func (l *leading) set(next *lead) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -72,17 +74,10 @@ func (l *leading) start(n *Node) {
 	n.raft.RegisterObserver(observer)
 	go func() {
 		defer close(l.done)
-		defer l.end()
+		defer l.set(nil)
 		defer n.raft.DeregisterObserver(observer)
 		n.follow(wake)
 	}()
-}
-
-// end ends the present lead, if there is one.
-func (l *leading) end() {
-	if l.current() != nil {
-		l.set(nil)
-	}
 }
 
 func (l *leading) stop() {
@@ -99,17 +94,18 @@ func (n *Node) follow(wake <-chan raft.Observation) {
 		defer ticker.Stop()
 		tick = ticker.C
 	}
+	retry := time.NewTimer(0)
+	defer retry.Stop()
 	applied := uint64(0)
 	for {
-		n.settle()
+		if settled := n.settle(); !settled {
+			retry.Reset(n.config.ElectionTimeout / 8)
+		}
 		select {
 		case <-wake:
+		case <-retry.C:
 		case <-tick:
-			if at := n.store.AppliedIndex(); at != applied {
-				applied = at
-			} else if lead := n.leading.current(); lead != nil {
-				_ = n.proposeNothing(lead.term)
-			}
+			applied = n.tick(applied)
 		case <-n.leading.halt:
 			return
 		case <-n.halted:
@@ -118,28 +114,37 @@ func (n *Node) follow(wake <-chan raft.Observation) {
 	}
 }
 
-// settle compares the lead with the state and term of Raft.
-func (n *Node) settle() {
-	for {
-		term, leader := n.leaderTerm()
-		held := n.leading.current()
-		if held != nil && (!leader || held.term != term) {
-			n.leading.set(nil)
-			held = nil
+// tick puts the time into the log if nothing was applied since the last tick.
+func (n *Node) tick(applied uint64) uint64 {
+	at := n.store.AppliedIndex()
+	if l := n.leading.current(); l != nil && at == applied {
+		if err := n.proposeNothing(l.term); err != nil {
+			n.config.Logger.Debug("the time was not committed", "error", err)
 		}
-		if !leader || held != nil {
-			return
-		}
-		n.leading.term.Store(term)
-		if err := n.proposeNothing(term); err != nil {
-			n.config.Logger.Info("leadership was not established", "term", term, "error", err)
-			if n.err() != nil {
-				return
-			}
-			continue
-		}
-		n.leading.set(&lead{term: term, ended: make(chan struct{})})
 	}
+	return at
+}
+
+// settle makes the lead agree with the state and term of Raft. It returns
+// false if that has to be tried again.
+func (n *Node) settle() bool {
+	term, leader := n.leaderTerm()
+	held := n.leading.current()
+	if leader && held != nil && held.term == term {
+		return true
+	}
+	n.leading.set(nil)
+	if !leader {
+		return true
+	}
+	n.leading.term.Store(term)
+	if err := n.proposeNothing(term); err != nil {
+		n.config.Logger.Info("leadership was not established", "term", term, "error", err)
+		n.leading.set(nil)
+		return false
+	}
+	n.leading.set(&lead{term: term, ended: make(chan struct{})})
+	return true
 }
 
 // leaderTerm is the term that this node leads.
@@ -162,6 +167,7 @@ func (n *Node) proposeNothing(term uint64) error {
 	go func() { done <- future.Error() }()
 	select {
 	case err := <-done:
+		n.noteTransfer(errors.Is(err, raft.ErrLeadershipTransferInProgress))
 		return err
 	case <-n.leading.halt:
 		return ErrClosed

@@ -6,9 +6,7 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io"
-	"os"
 	"path/filepath"
-	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -33,7 +31,7 @@ type stores struct {
 	wal    io.Closer // nil if the log is in stable
 }
 
-func openStores(c *Config) (*stores, error) {
+func openStores(c *Config, halt func(error)) (*stores, error) {
 	bolt, err := raftboltdb.New(raftboltdb.Options{
 		Path: filepath.Join(c.Dir, RaftFile),
 		BoltOptions: &bbolt.Options{
@@ -60,13 +58,13 @@ func openStores(c *Config) (*stores, error) {
 	if err := fsm.SyncDir(fsm.PrivateFS(), c.Dir); err != nil {
 		return nil, errors.Join(err, s.close())
 	}
-	s.log = newCheckedLog(inner, c.StallTimeout)
+	s.log = newCheckedLog(inner, c.StallTimeout, halt)
 	return s, nil
 }
 
 func openWAL(c *Config) (*wal.WAL, error) {
 	dir := filepath.Join(c.Dir, LogDir)
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+	if err := fsm.MakeDir(fsm.PrivateFS(), dir); err != nil {
 		return nil, err
 	}
 	w, err := wal.Open(dir, wal.WithLogger(newRaftLogger(c.Logger)))
@@ -91,12 +89,8 @@ func (s *stores) close() error {
 type checkedLog struct {
 	inner raft.LogStore
 	stall time.Duration
-	// halt is set once the node runs. Before, a damaged entry is only an error.
-	halt atomic.Pointer[haltFunc]
+	halt  func(error)
 }
-
-// haltFunc does not return.
-type haltFunc struct{ halt func(error) }
 
 var (
 	_ raft.LogStore          = (*checkedLog)(nil)
@@ -108,8 +102,8 @@ const (
 	checksumBytes  = 1 + crc32.Size
 )
 
-func newCheckedLog(inner raft.LogStore, stall time.Duration) *checkedLog {
-	return &checkedLog{inner: inner, stall: stall}
+func newCheckedLog(inner raft.LogStore, stall time.Duration, halt func(error)) *checkedLog {
+	return &checkedLog{inner: inner, stall: stall, halt: halt}
 }
 
 // IsMonotonic implements raft.MonotonicLogStore.
@@ -165,8 +159,8 @@ func (l *checkedLog) GetLog(index uint64, entry *raft.Log) error {
 	default:
 		err = verifyChecksum(index, entry)
 	}
-	if h := l.halt.Load(); err != nil && h != nil {
-		h.halt(err)
+	if err != nil {
+		l.halt(err)
 	}
 	return err
 }
@@ -174,12 +168,8 @@ func (l *checkedLog) GetLog(index uint64, entry *raft.Log) error {
 // watch halts the node if what follows takes too long: a leader whose disk
 // hangs would otherwise stay leader for ever.
 func (l *checkedLog) watch(what string) (stop func()) {
-	h := l.halt.Load()
-	if h == nil {
-		return func() {}
-	}
 	timer := time.AfterFunc(l.stall, func() {
-		h.halt(fmt.Errorf("%w: %s took longer than %s", ErrStalled, what, l.stall))
+		l.halt(fmt.Errorf("%w: %s took longer than %s", ErrStalled, what, l.stall))
 	})
 	return func() { timer.Stop() }
 }
@@ -217,7 +207,8 @@ func verifyChecksum(index uint64, e *raft.Log) error {
 	return nil
 }
 
-// verify reads the entries above an index, all of which must be there.
+// verify reads the entries above an index, that of a snapshot or 0: the log
+// must go on from there without a gap.
 func (l *checkedLog) verify(above uint64) error {
 	first, err := l.FirstIndex()
 	if err != nil {
@@ -227,7 +218,10 @@ func (l *checkedLog) verify(above uint64) error {
 	if err != nil {
 		return err
 	}
-	for index := max(above+1, first); index != 0 && index <= last; index++ {
+	if last > above && first > above+1 {
+		return fmt.Errorf("%w: it begins at %d, the newest snapshot ends at %d", ErrLogLost, first, above)
+	}
+	for index := above + 1; index <= last; index++ {
 		if err := l.GetLog(index, new(raft.Log)); err != nil {
 			if errors.Is(err, raft.ErrLogNotFound) {
 				err = fmt.Errorf("%w: entry %d is missing", ErrCorrupt, index)

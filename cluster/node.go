@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"path/filepath"
 	"runtime"
 	"sync"
@@ -52,13 +51,14 @@ type Node struct {
 
 	closing  chan struct{}
 	inflight inflight
+	running  atomic.Bool // from here on a failure halts; before, Open returns it
 	halts    sync.Once
 	halted   chan struct{}
-	failure  atomic.Pointer[error]
+	failure  error // why, set before halted is closed
 	close    func() error
 
-	transferTerm atomic.Uint64 // in which a transfer of leadership was asked for
-	leading      leading
+	refusing atomic.Int64 // since when a transfer of leadership blocks commands
+	leading  leading
 }
 
 // Open opens the node in a folder and starts it. A folder in use by another
@@ -76,20 +76,28 @@ func Open(config Config) (*Node, error) {
 	return n, nil
 }
 
-func (n *Node) open() error {
+func (n *Node) open() (err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			halted, ok := r.(*fsm.Halted)
+			if !ok {
+				panic(r)
+			}
+			err = halted
+		}
+	}()
 	c := &n.config
-	if err := os.MkdirAll(c.Dir, 0o700); err != nil {
+	if err := fsm.MakeDir(fsm.PrivateFS(), c.Dir); err != nil {
 		return err
 	}
 	if c.Transport == nil {
 		_, c.Transport = raft.NewInmemTransport(raft.ServerAddress(c.Address))
 	}
-	var err error
 	if n.transport, err = newTransport(c.Transport); err != nil {
 		return err
 	}
 	// The lock on this file keeps other processes out of all the others.
-	if n.stores, err = openStores(c); err != nil {
+	if n.stores, err = openStores(c, n.halt); err != nil {
 		return err
 	}
 	n.snapshots, err = OpenSnapshots(nil, filepath.Join(c.Dir, SnapshotDir), c.ClusterID, c.Logger)
@@ -145,7 +153,7 @@ func (n *Node) start() error {
 		return fmt.Errorf("cluster: start raft: %w", err)
 	}
 	n.raft = r
-	n.stores.log.halt.Store(&haltFunc{n.halt})
+	n.running.Store(true)
 	n.leading.start(n)
 	return nil
 }
@@ -162,8 +170,11 @@ func (n *Node) applied(last *raft.Log) {
 // halt stops this node for good, since it cannot be right any more: nothing
 // more is sent, proposed or read. It ends the calling goroutine.
 func (n *Node) halt(err error) {
+	if !n.running.Load() {
+		return // Open is still under way, and will return an error
+	}
 	n.halts.Do(func() {
-		n.failure.Store(&err)
+		n.failure = err
 		n.transport.halted.Store(true)
 		close(n.halted)
 		n.config.Logger.Error("the node halts", "error", err)
@@ -178,7 +189,7 @@ func (n *Node) halt(err error) {
 func (n *Node) err() error {
 	select {
 	case <-n.halted:
-		return fmt.Errorf("%w: %w", ErrClosed, *n.failure.Load())
+		return fmt.Errorf("%w: %w", ErrClosed, n.failure)
 	case <-n.closing:
 		return ErrClosed
 	default:
@@ -200,8 +211,21 @@ func (n *Node) shutdown() error {
 	}
 	close(n.closing)
 	n.leading.stop()
-	err := n.raft.Shutdown().Error()
-	return errors.Join(err, n.closeFiles())
+	closed := make(chan error, 1)
+	go func() { closed <- errors.Join(n.raft.Shutdown().Error(), n.closeFiles()) }()
+	select {
+	case err := <-closed:
+		return err
+	case <-n.halted:
+	}
+	// What hangs may hang for ever.
+	timer.Reset(n.config.StallTimeout)
+	select {
+	case err := <-closed:
+		return errors.Join(n.err(), err)
+	case <-timer.C:
+		return n.err()
+	}
 }
 
 func (n *Node) closeFiles() error {

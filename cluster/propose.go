@@ -16,6 +16,9 @@ import (
 // does not.
 const enqueueTimeout = 5 * time.Second
 
+// errTransferStuck is fatal.
+var errTransferStuck = errors.New("cluster: a transfer of leadership does not end")
+
 // Propose puts a command into the log and returns what became of it. The
 // command belongs to Propose from then on: version and time are stamped here.
 //
@@ -57,6 +60,7 @@ func (n *Node) outcome(ctx context.Context, future raft.ApplyFuture) (fsm.Result
 		if err != nil {
 			return fsm.Result{}, n.proposeError(err)
 		}
+		n.noteTransfer(false)
 		result, ok := future.Response().(*fsm.Result)
 		if !ok {
 			return fsm.Result{}, fmt.Errorf("%w: no result", ErrUnknown)
@@ -77,7 +81,7 @@ func (n *Node) proposeError(err error) error {
 	case errors.Is(err, raft.ErrNotLeader):
 		return ErrNotLeader
 	case errors.Is(err, raft.ErrLeadershipTransferInProgress):
-		n.checkTransfer()
+		n.noteTransfer(true)
 		return fmt.Errorf("%w: %w", ErrNotLeader, err)
 	case errors.Is(err, raft.ErrEnqueueTimeout):
 		return fmt.Errorf("%w: %w", ErrNotProposed, err)
@@ -86,13 +90,19 @@ func (n *Node) proposeError(err error) error {
 	}
 }
 
-// checkTransfer halts a node that leads a later term than the one whose
-// leadership it was asked to transfer, and still believes the transfer to be
-// under way (hashicorp/raft issue 696): it would refuse commands for ever.
-func (n *Node) checkTransfer() {
-	lead := n.leading.current()
-	if asked := n.transferTerm.Load(); lead != nil && asked != 0 && lead.term > asked {
-		go n.halt(fmt.Errorf("cluster: a transfer of leadership in term %d still blocks term %d", asked, lead.term))
+// noteTransfer halts a node that has refused every command for too long since
+// it believes a transfer of leadership to be under way. The library may forget
+// to end one (hashicorp/raft issue 696), and only a restart helps.
+func (n *Node) noteTransfer(refused bool) {
+	if !refused {
+		if n.refusing.Load() != 0 {
+			n.refusing.Store(0)
+		}
+		return
+	}
+	now := int64(n.config.Clock.Monotonic())
+	if !n.refusing.CompareAndSwap(0, now) && now-n.refusing.Load() > int64(n.config.StallTimeout) {
+		go n.halt(errTransferStuck)
 	}
 }
 
@@ -106,7 +116,6 @@ func (n *Node) StepDown(ctx context.Context) error {
 	if n.raft.State() != raft.Leader {
 		return ErrNotLeader
 	}
-	n.transferTerm.Store(n.raft.CurrentTerm())
 	future := n.raft.LeadershipTransfer()
 	done := make(chan error, 1)
 	go func() { done <- future.Error() }()

@@ -62,8 +62,6 @@ func (n *Node) awaitLead(ctx context.Context) (*lead, error) {
 			return nil, ctx.Err()
 		case <-n.halted:
 			return nil, n.err()
-		case <-time.After(n.config.ElectionTimeout):
-			// Look again: leadership may have gone before it was established.
 		}
 	}
 }

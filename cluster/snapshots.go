@@ -79,7 +79,7 @@ func OpenSnapshots(fs vfs.FS, dir string, clusterID []byte, logger *slog.Logger)
 		fs: fs, dir: dir, clusterID: clusterID, logger: logger, next: 1,
 		inUse: make(map[string]*openSnapshot), doomed: make(map[string]bool),
 	}
-	if err := fs.MkdirAll(dir, 0o700); err != nil {
+	if err := fsm.MakeDir(fs, dir); err != nil {
 		return nil, err
 	}
 	names, err := fs.List(dir)

@@ -35,7 +35,7 @@ func (s *Store) ApplyBatch(entries []Entry) []Result {
 	s.applyMu.Lock()
 	defer s.applyMu.Unlock()
 	if s.closed {
-		s.Halt(ErrClosed)
+		s.halt(ErrClosed)
 	}
 	results := make([]Result, len(entries))
 	t := s.newTxn()
@@ -46,12 +46,12 @@ func (s *Store) ApplyBatch(entries []Entry) []Result {
 			err = t.commit()
 		}
 		if err != nil {
-			s.Halt(fmt.Errorf("apply entry %d: %w", entries[i].Index, err))
+			s.halt(fmt.Errorf("apply entry %d: %w", entries[i].Index, err))
 		}
 		results[i] = r
 	}
 	if err := t.commit(); err != nil {
-		s.Halt(fmt.Errorf("apply up to entry %d: %w", t.at.index, err))
+		s.halt(fmt.Errorf("apply up to entry %d: %w", t.at.index, err))
 	}
 	s.publish()
 	return results
@@ -145,20 +145,17 @@ func (t *txn) apply(e *Entry) (Result, error) {
 		return Result{}, fmt.Errorf("term %d after term %d", e.Term, t.at.term)
 	}
 	if len(e.Data) == 0 {
-		t.advance(e, 0)
-		return Result{Code: OK, Index: e.Index}, nil
+		return Result{Code: OK, Index: e.Index}, t.advance(e, 0)
 	}
 	if len(e.Data) > MaxCommandBytes {
-		t.advance(e, 0)
-		return Result{Code: Invalid, Index: e.Index}, nil
+		return Result{Code: Invalid, Index: e.Index}, t.advance(e, 0)
 	}
 	cmd, err := Decode(e.Data)
 	if err != nil {
 		return Result{}, err
 	}
 	if Validate(cmd) != nil {
-		t.advance(e, 0)
-		return Result{Code: Invalid, Index: e.Index}, nil
+		return Result{Code: Invalid, Index: e.Index}, t.advance(e, 0)
 	}
 	if removesPrefix(cmd) {
 		return t.applyAlone(e, cmd)
@@ -182,12 +179,8 @@ func (t *txn) applyAlone(e *Entry, cmd *fsmpb.Command) (Result, error) {
 }
 
 func (t *txn) applyCommand(e *Entry, cmd *fsmpb.Command) (Result, error) {
-	previous := t.at.index
-	t.advance(e, cmd.GetTime())
-	if e.Index/pruneEvery != previous/pruneEvery {
-		if err := t.prune(); err != nil {
-			return Result{}, err
-		}
+	if err := t.advance(e, cmd.GetTime()); err != nil {
+		return Result{}, err
 	}
 	id := cmd.GetRequestId()
 	if len(id) > 0 {
@@ -220,11 +213,18 @@ func (t *txn) applyCommand(e *Entry, cmd *fsmpb.Command) (Result, error) {
 	return Result{Code: OK, Index: e.Index}, nil
 }
 
-// advance moves to an entry and, if it is later, to its time.
-func (t *txn) advance(e *Entry, at int64) {
+// advance moves to an entry and, if it is later, to its time. Now and then it
+// removes old request ids: when, depends on nothing but the indexes, so that
+// it is the same however entries are grouped.
+func (t *txn) advance(e *Entry, at int64) error {
+	due := e.Index/pruneEvery != t.at.index/pruneEvery
 	t.at.index, t.at.term = e.Index, e.Term
 	t.at.time = max(t.at.time, at)
 	t.dirty = true
+	if due {
+		return t.prune()
+	}
+	return nil
 }
 
 // at fills the index of a result that has none of its own.

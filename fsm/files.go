@@ -1,6 +1,7 @@
 package fsm
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -79,6 +80,33 @@ func WriteFileAtomic(fs vfs.FS, dir, name string, data []byte) error {
 		return fmt.Errorf("write %s: %w", name, err)
 	}
 	return SyncDir(fs, dir)
+}
+
+// MakeDir makes a folder, and those above it that are not there, durably.
+func MakeDir(fs vfs.FS, dir string) error {
+	var parents []string
+	for at := dir; ; {
+		if _, err := fs.Stat(at); err == nil {
+			break
+		} else if !errors.Is(err, os.ErrNotExist) {
+			return err
+		}
+		parent := fs.PathDir(at)
+		parents = append(parents, parent)
+		if parent == at {
+			break
+		}
+		at = parent
+	}
+	if err := fs.MkdirAll(dir, dirMode); err != nil {
+		return err
+	}
+	for _, parent := range parents {
+		if err := SyncDir(fs, parent); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // SyncDir makes the entries of a folder durable.

@@ -24,12 +24,12 @@ func (s *Store) Restore(r io.Reader) error {
 	}
 	if err := s.publishName(gen.name); err != nil {
 		// Which of the two a restart would open is not known.
-		s.Halt(fmt.Errorf("restore: %w", err))
+		s.halt(fmt.Errorf("restore: %w", err))
 	}
 	old := s.gen
 	old.remove.Store(true)
 	if err := s.load(gen); err != nil {
-		s.Halt(fmt.Errorf("restore: %w", err))
+		s.halt(fmt.Errorf("restore: %w", err))
 	}
 	s.publish()
 	return old.release()

@@ -318,7 +318,9 @@ type discardLogger struct{}
 func (discardLogger) Infof(string, ...any)  {}
 func (discardLogger) Errorf(string, ...any) {}
 
-func (discardLogger) Fatalf(format string, args ...any) { panic(fmt.Errorf("pebble: "+format, args...)) }
+func (discardLogger) Fatalf(format string, args ...any) {
+	panic(fmt.Errorf("pebble: "+format, args...))
+}
 
 // SnapshotReader reads a snapshot strictly: sizes within bounds, keys
 // ascending, every row well-formed, and nothing after the trailer. What it

@@ -28,9 +28,9 @@ const (
 )
 
 const (
-	defaultCacheBytes = 64 << 20
-	memTableBytes     = 32 << 20
-	bloomBitsPerKey   = 10
+	defaultCacheBytes    = 64 << 20
+	defaultMemTableBytes = 32 << 20
+	bloomBitsPerKey      = 10
 
 	// formatVersion pins the on-disk format, so that a newer library does not
 	// write what the previous release of this program cannot read.
@@ -50,20 +50,24 @@ type Options struct {
 	Logger *slog.Logger
 	// CacheBytes is the size of the block cache; 0: 64 MiB.
 	CacheBytes int64
+	// MemTableBytes is how much is gathered in memory before it is written to
+	// disk; 0: 32 MiB. What is lost with a crash is applied again from the log.
+	MemTableBytes uint64
 	// Fatal is told, once, why this replica cannot go on: an unknown command, a
 	// damaged row, a disk that refuses writes. If it returns, or is nil, the
-	// goroutine that met the error panics.
+	// goroutine that met the error panics with a *Halted.
 	Fatal func(error)
 }
 
 // Store is the state of one replica.
 type Store struct {
-	dir     string
-	fs      vfs.FS
-	logger  *slog.Logger
-	cache   *pebble.Cache
-	fatal   func(error)
-	waiters waiters
+	dir      string
+	fs       vfs.FS
+	logger   *slog.Logger
+	cache    *pebble.Cache
+	memTable uint64
+	fatal    func(error)
+	waiters  waiters
 
 	// applyMu serialises what changes the state: ApplyBatch, Restore, Close. It
 	// guards the fields below it.
@@ -90,6 +94,9 @@ func Open(o Options) (*Store, error) {
 	if o.CacheBytes == 0 {
 		o.CacheBytes = defaultCacheBytes
 	}
+	if s.memTable = o.MemTableBytes; s.memTable == 0 {
+		s.memTable = defaultMemTableBytes
+	}
 	s.cache = pebble.NewCache(o.CacheBytes)
 	if err := s.open(); err != nil {
 		s.cache.Unref()
@@ -99,7 +106,7 @@ func Open(o Options) (*Store, error) {
 }
 
 func (s *Store) open() error {
-	if err := s.fs.MkdirAll(s.dir, dirMode); err != nil {
+	if err := MakeDir(s.fs, s.dir); err != nil {
 		return err
 	}
 	name, err := s.currentName()
@@ -228,8 +235,9 @@ type generation struct {
 }
 
 func (s *Store) openGeneration(name string, fresh bool) (*generation, error) {
-	o := databaseOptions(s.fs, s.cache, databaseLogger{s.logger, s.Halt})
+	o := databaseOptions(s.fs, s.cache, databaseLogger{s.logger, s.halt})
 	o.ErrorIfExists = fresh
+	o.MemTableSize = s.memTable
 	db, err := pebble.Open(s.fs.PathJoin(s.dir, name), o)
 	if err != nil {
 		return nil, err
@@ -245,7 +253,6 @@ func databaseOptions(fs vfs.FS, cache *pebble.Cache, logger pebble.Logger) *pebb
 		Cache:                       cache,
 		DisableWAL:                  true, // the Raft log is the write-ahead log
 		FormatMajorVersion:          formatVersion,
-		MemTableSize:                memTableBytes,
 		MemTableStopWritesThreshold: 4,
 		Logger:                      logger,
 	}
@@ -281,7 +288,7 @@ func (s *Store) Close() error {
 		return nil
 	}
 	s.closed = true
-	err := s.flushForClose()
+	err := s.gen.db.Flush() // not for safety: it saves replaying the log
 	if v := s.current.Swap(nil); v != nil {
 		v.release()
 	}
@@ -290,10 +297,6 @@ func (s *Store) Close() error {
 	s.waiters.close()
 	return err
 }
-
-// flushForClose saves the next start the replay of the log. It is not needed
-// for safety.
-func (s *Store) flushForClose() error { return s.gen.db.Flush() }
 
 // AppliedIndex is the index of the last entry in the published state.
 func (s *Store) AppliedIndex() uint64 {
@@ -325,12 +328,18 @@ func (s *Store) WaitApplied(ctx context.Context, index uint64) error {
 	return s.waiters.wait(ctx, index, s.AppliedIndex)
 }
 
-// Halt reports that the replica cannot go on. It does not return normally.
-func (s *Store) Halt(err error) {
+// Halted is what a store panics with when it cannot go on.
+type Halted struct{ Err error }
+
+func (h *Halted) Error() string { return "fsm: halted: " + h.Err.Error() }
+func (h *Halted) Unwrap() error { return h.Err }
+
+// halt reports that the replica cannot go on. It does not return.
+func (s *Store) halt(err error) {
 	if s.fatal != nil {
 		s.fatal(err)
 	}
-	panic(err)
+	panic(&Halted{err})
 }
 
 // databaseLogger passes what the storage engine says to slog.

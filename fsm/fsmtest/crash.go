@@ -1,0 +1,168 @@
+// Package fsmtest is a test kit for what keeps its files through a vfs.FS: it
+// shows what a loss of power would leave after every step that touches the
+// disk.
+package fsmtest
+
+import (
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"os"
+	"sync"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+)
+
+// Image is what a loss of power leaves of a file system.
+type Image struct {
+	// Step is the operation that had just ended.
+	Step string
+	// Mark is what Disk.Mark was called with last.
+	Mark uint64
+	FS   *vfs.MemFS
+}
+
+// Disk is a file system in memory that records an image after every operation
+// that changes what is, or could be, on disk: creating, linking, renaming,
+// removing and syncing. Writes are not steps of their own, since what was not
+// synced may or may not be in an image.
+type Disk struct {
+	vfs.FS
+	mem *vfs.MemFS
+
+	mu     sync.Mutex
+	rng    *rand.Rand
+	on     bool
+	mark   uint64
+	images []Image
+}
+
+// NewDisk returns an empty disk. The seed decides which of the unsynced blocks
+// and names are in every second image; the others have none of them.
+func NewDisk(seed uint64) *Disk { return DiskOf(vfs.NewCrashableMem(), seed) }
+
+// DiskOf returns a disk that begins as an image.
+func DiskOf(mem *vfs.MemFS, seed uint64) *Disk {
+	return &Disk{FS: mem, mem: mem, rng: rand.New(rand.NewPCG(seed, seed))}
+}
+
+// Record begins or ends recording.
+func (d *Disk) Record(on bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.on = on
+}
+
+// Mark sets the mark of the images from now on.
+func (d *Disk) Mark(mark uint64) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.mark = mark
+}
+
+// Images returns what was recorded.
+func (d *Disk) Images() []Image {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.images
+}
+
+// Crash returns what a loss of power now would leave, with some of the
+// unsynced blocks and names.
+func (d *Disk) Crash() *vfs.MemFS {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.mem.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: d.rng.IntN(101), RNG: d.rng})
+}
+
+func (d *Disk) step(format string, args ...any) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if !d.on {
+		return
+	}
+	step := fmt.Sprintf(format, args...)
+	for _, percent := range []int{0, 50} {
+		clone := d.mem.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: percent, RNG: d.rng})
+		d.images = append(d.images, Image{Step: step, Mark: d.mark, FS: clone})
+	}
+}
+
+// Unwrap implements vfs.FS.
+func (d *Disk) Unwrap() vfs.FS { return d.mem }
+
+// Create implements vfs.FS.
+func (d *Disk) Create(name string, c vfs.DiskWriteCategory) (vfs.File, error) {
+	f, err := d.FS.Create(name, c)
+	return d.file(f, name, "create", err)
+}
+
+// OpenReadWrite implements vfs.FS.
+func (d *Disk) OpenReadWrite(name string, c vfs.DiskWriteCategory, opts ...vfs.OpenOption) (vfs.File, error) {
+	f, err := d.FS.OpenReadWrite(name, c, opts...)
+	return d.file(f, name, "open", err)
+}
+
+// OpenDir implements vfs.FS.
+func (d *Disk) OpenDir(name string) (vfs.File, error) {
+	f, err := d.FS.OpenDir(name)
+	if err != nil {
+		return nil, err
+	}
+	return &file{File: f, name: name, disk: d}, nil
+}
+
+// ReuseForWrite implements vfs.FS.
+func (d *Disk) ReuseForWrite(oldname, newname string, c vfs.DiskWriteCategory) (vfs.File, error) {
+	f, err := d.FS.ReuseForWrite(oldname, newname, c)
+	return d.file(f, newname, "reuse", err)
+}
+
+func (d *Disk) file(f vfs.File, name, step string, err error) (vfs.File, error) {
+	if err != nil {
+		return nil, err
+	}
+	d.step("%s %s", step, name)
+	return &file{File: f, name: name, disk: d}, nil
+}
+
+// Link implements vfs.FS.
+func (d *Disk) Link(oldname, newname string) error {
+	return d.done(d.FS.Link(oldname, newname), "link %s", newname)
+}
+
+// Remove implements vfs.FS.
+func (d *Disk) Remove(name string) error { return d.done(d.FS.Remove(name), "remove %s", name) }
+
+// RemoveAll implements vfs.FS.
+func (d *Disk) RemoveAll(name string) error { return d.done(d.FS.RemoveAll(name), "remove all %s", name) }
+
+// Rename implements vfs.FS.
+func (d *Disk) Rename(oldname, newname string) error {
+	return d.done(d.FS.Rename(oldname, newname), "rename to %s", newname)
+}
+
+// MkdirAll implements vfs.FS.
+func (d *Disk) MkdirAll(dir string, perm os.FileMode) error {
+	return d.done(d.FS.MkdirAll(dir, perm), "mkdir %s", dir)
+}
+
+// Lock implements vfs.FS.
+func (d *Disk) Lock(name string) (io.Closer, error) { return d.FS.Lock(name) }
+
+func (d *Disk) done(err error, format string, args ...any) error {
+	if err == nil {
+		d.step(format, args...)
+	}
+	return err
+}
+
+// file records the syncs of one file or folder.
+type file struct {
+	vfs.File
+	name string
+	disk *Disk
+}
+
+func (f *file) Sync() error     { return f.disk.done(f.File.Sync(), "sync %s", f.name) }
+func (f *file) SyncData() error { return f.disk.done(f.File.SyncData(), "sync data %s", f.name) }
