@@ -39,7 +39,7 @@ func (s *Store) ApplyBatch(entries []Entry) []Result {
 	}
 	results := make([]Result, len(entries))
 	t := s.newTxn()
-	defer t.close()
+	defer func() { _ = t.close() }() // of what was committed, or is given up
 	for i := range entries {
 		r, err := t.apply(&entries[i])
 		if err == nil && t.batch.Len() > groupBytes {
@@ -62,11 +62,14 @@ func (s *Store) ApplyBatch(entries []Entry) []Result {
 // the batch, except for a command that removes a prefix: that one has an
 // indexed batch of its own, which can be read.
 type txn struct {
-	s       *Store
-	batch   *pebble.Batch
-	reader  pebble.Reader // the database, or the indexed batch over it
-	direct  bool          // reader sees the batch
-	dirty   bool          // the batch holds something
+	s     *Store
+	batch *pebble.Batch
+	// probe reads the database as it was before the batch. It is an iterator,
+	// made when it is first needed, since most of what is looked up is absent
+	// and only an iterator can be told to use the filters of the last level.
+	probe   *pebble.Iterator
+	direct  bool // the batch is indexed, and is read instead
+	dirty   bool // the batch holds something
 	overlay map[string]Row
 	// requests are the ids that the batch adds, and floor the time in Unix
 	// milliseconds below which it removes ids.
@@ -85,7 +88,7 @@ type storedReply struct {
 
 func (s *Store) newTxn() *txn {
 	return &txn{
-		s: s, batch: s.gen.db.NewBatch(), reader: s.gen.db,
+		s: s, batch: s.gen.db.NewBatch(),
 		overlay: make(map[string]Row), requests: make(map[string]storedReply),
 		at: s.at, indexed: s.indexed,
 	}
@@ -114,7 +117,7 @@ func (t *txn) commit() error {
 
 // begin replaces the batch, which was committed, by an empty one.
 func (t *txn) begin(direct bool) error {
-	if err := t.batch.Close(); err != nil {
+	if err := t.close(); err != nil {
 		return err
 	}
 	t.direct, t.dirty = direct, false
@@ -122,15 +125,49 @@ func (t *txn) begin(direct bool) error {
 	clear(t.requests)
 	if direct {
 		t.batch = t.s.gen.db.NewIndexedBatch()
-		t.reader = t.batch
 	} else {
 		t.batch = t.s.gen.db.NewBatch()
-		t.reader = t.s.gen.db
 	}
 	return nil
 }
 
-func (t *txn) close() { _ = t.batch.Close() }
+func (t *txn) close() error {
+	err := t.batch.Close()
+	if t.probe != nil {
+		err = errors.Join(err, t.probe.Close())
+		t.probe = nil
+	}
+	return err
+}
+
+// stored calls fn with what stands under a key, if anything does: in the
+// database, or in the batch if that is indexed. The value is valid only during
+// the call.
+func (t *txn) stored(key []byte, fn func(value []byte) error) (found bool, err error) {
+	if t.direct {
+		value, closer, err := t.batch.Get(key)
+		if errors.Is(err, pebble.ErrNotFound) {
+			return false, nil
+		}
+		if err != nil {
+			return false, err
+		}
+		return true, errors.Join(fn(value), closer.Close())
+	}
+	if t.probe == nil {
+		if t.probe, err = t.s.gen.db.NewIter(&pebble.IterOptions{UseL6Filters: true}); err != nil {
+			return false, err
+		}
+	}
+	if !t.probe.SeekPrefixGE(key) {
+		return false, t.probe.Error()
+	}
+	value, err := t.probe.ValueAndErr()
+	if err != nil {
+		return false, err
+	}
+	return true, fn(value)
+}
 
 // apply runs one entry. An error is fatal.
 func (t *txn) apply(e *Entry) (Result, error) {
@@ -274,16 +311,13 @@ func (t *txn) prune() error {
 
 func (t *txn) readRequest(id []byte) (storedReply, bool, error) {
 	t.buf = appendRequestKey(t.buf[:0], id)
-	b, closer, err := t.reader.Get(t.buf)
-	if errors.Is(err, pebble.ErrNotFound) {
-		return storedReply{}, false, nil
-	}
-	if err != nil {
-		return storedReply{}, false, err
-	}
-	prior, err := parseReply(b)
-	prior.reply = bytes.Clone(prior.reply)
-	return prior, true, errors.Join(err, closer.Close())
+	var prior storedReply
+	found, err := t.stored(t.buf, func(value []byte) (err error) {
+		prior, err = parseReply(value)
+		prior.reply = bytes.Clone(prior.reply)
+		return err
+	})
+	return prior, found, err
 }
 
 func (t *txn) remember(id, reply []byte) error {
@@ -324,16 +358,13 @@ func (t *txn) lookup(key []byte) (Row, bool, error) {
 	if row, hit := t.overlay[string(key)]; hit {
 		return row, row.Version != 0, nil
 	}
-	b, closer, err := t.reader.Get(key)
-	if errors.Is(err, pebble.ErrNotFound) {
-		return Row{}, false, nil
-	}
-	if err != nil {
-		return Row{}, false, err
-	}
-	row, err := parseRow(b)
-	row.Owner, row.Value = bytes.Clone(row.Owner), nil
-	return row, true, errors.Join(err, closer.Close())
+	var row Row
+	found, err := t.stored(key, func(value []byte) (err error) {
+		row, err = parseRow(value)
+		row.Owner, row.Value = bytes.Clone(row.Owner), nil
+		return err
+	})
+	return row, found, err
 }
 
 func (t *txn) write(w *fsmpb.Write) error {
@@ -391,7 +422,7 @@ func (t *txn) deletePrefix(prefix []byte) error {
 }
 
 func (t *txn) unindexRange(start, end []byte) error {
-	it, err := t.reader.NewIter(&pebble.IterOptions{LowerBound: start, UpperBound: end})
+	it, err := t.batch.NewIter(&pebble.IterOptions{LowerBound: start, UpperBound: end})
 	if err != nil {
 		return err
 	}

@@ -32,6 +32,17 @@ func open(t testing.TB, fs vfs.FS) *fsm.Store {
 	return s
 }
 
+// openLarge opens a store with the default sizes.
+func openLarge(t testing.TB, fs vfs.FS) *fsm.Store {
+	t.Helper()
+	s, err := fsm.Open(fsm.Options{Dir: "state", FS: fs})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = s.Close() })
+	return s
+}
+
 // encode encodes a command that need not be valid otherwise.
 func encode(t testing.TB, cmd *fsmpb.Command) []byte {
 	t.Helper()

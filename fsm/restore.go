@@ -69,7 +69,7 @@ func fill(db *pebble.DB, r io.Reader) error {
 		return malformed("no applied index")
 	}
 	t := &txn{batch: db.NewBatch(), at: state{h.Index, h.Term, h.Time}}
-	defer func() { t.close() }()
+	defer func() { _ = t.close() }() // of what was committed, or is given up
 	for {
 		key, value, err := in.Next()
 		if errors.Is(err, io.EOF) {

@@ -23,9 +23,9 @@ import (
 // through a checkpoint and a stream, to the same checksum.
 func TestSnapshotRoundTrip(t *testing.T) {
 	t.Parallel()
-	const rows, perCommand = 120_000, 1000
+	const rows, perCommand = 102_000, 1000
 	fs := vfs.NewMem()
-	s := open(t, fs)
+	s, other := openLarge(t, fs), openLarge(t, vfs.NewMem())
 	for i := range rows / perCommand {
 		cmd := &fsmpb.Command{Time: epoch + int64(i), RequestId: requestID(epoch, uint64(i))}
 		for j := range perCommand {
@@ -74,7 +74,6 @@ func TestSnapshotRoundTrip(t *testing.T) {
 		t.Error("the checkpoint streams other bytes than the store")
 	}
 
-	other := open(t, nil)
 	apply(t, other, 1, 1, &fsmpb.Command{Writes: []*fsmpb.Write{put("z", "gone")}})
 	if err := other.Restore(bytes.NewReader(indirect)); err != nil {
 		t.Fatal(err)

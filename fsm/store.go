@@ -30,6 +30,7 @@ const (
 const (
 	defaultCacheBytes    = 64 << 20
 	defaultMemTableBytes = 32 << 20
+	memTables            = 4 // one that is written to, and those that wait for the disk
 	bloomBitsPerKey      = 10
 
 	// formatVersion pins the on-disk format, so that a newer library does not
@@ -48,7 +49,7 @@ type Options struct {
 	FS vfs.FS
 	// Logger receives what the storage engine reports; nil: nothing is logged.
 	Logger *slog.Logger
-	// CacheBytes is the size of the block cache; 0: 64 MiB.
+	// CacheBytes is the size of the block cache, without memtables; 0: 64 MiB.
 	CacheBytes int64
 	// MemTableBytes is how much is gathered in memory before it is written to
 	// disk; 0: 32 MiB. What is lost with a crash is applied again from the log.
@@ -97,7 +98,8 @@ func Open(o Options) (*Store, error) {
 	if s.memTable = o.MemTableBytes; s.memTable == 0 {
 		s.memTable = defaultMemTableBytes
 	}
-	s.cache = pebble.NewCache(o.CacheBytes)
+	// The engine takes the memory of its memtables off the cache.
+	s.cache = pebble.NewCache(o.CacheBytes + memTables*int64(s.memTable))
 	if err := s.open(); err != nil {
 		s.cache.Unref()
 		return nil, fmt.Errorf("open store: %w", err)
@@ -253,7 +255,7 @@ func databaseOptions(fs vfs.FS, cache *pebble.Cache, logger pebble.Logger) *pebb
 		Cache:                       cache,
 		DisableWAL:                  true, // the Raft log is the write-ahead log
 		FormatMajorVersion:          formatVersion,
-		MemTableStopWritesThreshold: 4,
+		MemTableStopWritesThreshold: memTables,
 		Logger:                      logger,
 	}
 	for i := range o.Levels {

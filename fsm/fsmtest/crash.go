@@ -135,7 +135,9 @@ func (d *Disk) Link(oldname, newname string) error {
 func (d *Disk) Remove(name string) error { return d.done(d.FS.Remove(name), "remove %s", name) }
 
 // RemoveAll implements vfs.FS.
-func (d *Disk) RemoveAll(name string) error { return d.done(d.FS.RemoveAll(name), "remove all %s", name) }
+func (d *Disk) RemoveAll(name string) error {
+	return d.done(d.FS.RemoveAll(name), "remove all %s", name)
+}
 
 // Rename implements vfs.FS.
 func (d *Disk) Rename(oldname, newname string) error {
