@@ -291,12 +291,17 @@ func TestReplayIsSkipped(t *testing.T) {
 	s := open(t, nil)
 	entries := []fsm.Entry{
 		{Index: 3, Term: 1, Data: encode(t, &fsmpb.Command{Writes: []*fsmpb.Write{put("a", "1")}})},
-		{Index: 4, Term: 2, Data: encode(t, &fsmpb.Command{Writes: []*fsmpb.Write{put("a", "2")}})},
+		{Index: 4, Term: 2, Data: encode(t, &fsmpb.Command{
+			Checks: []*fsmpb.Check{{Key: []byte("a"), Version: 3}}, Writes: []*fsmpb.Write{put("a", "2")},
+		})},
 	}
 	s.ApplyBatch(entries)
 	before := checksum(t, s)
-	s.ApplyBatch(entries)
-	s.ApplyBatch(entries[:1])
+	for _, r := range append(s.ApplyBatch(entries), s.ApplyBatch(entries[:1])...) {
+		if r.Code != fsm.OK {
+			t.Errorf("%+v", r)
+		}
+	}
 	if checksum(t, s) != before || s.AppliedIndex() != 4 || s.AppliedTerm() != 2 {
 		t.Error("a replay changed the state")
 	}

@@ -47,9 +47,6 @@ func (s *Store) build(name string, r io.Reader) (*generation, error) {
 	if err = fill(gen.db, r); err == nil {
 		err = gen.db.Flush()
 	}
-	if err == nil {
-		err = SyncDir(s.fs, s.dir)
-	}
 	if err != nil {
 		gen.remove.Store(true)
 		return nil, errors.Join(err, gen.release())

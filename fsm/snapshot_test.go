@@ -149,6 +149,52 @@ func TestFlippedSnapshotIsRefused(t *testing.T) {
 	}
 }
 
+// TestMalformedBodies has records that no store would write, in streams whose
+// checksum is right.
+func TestMalformedBodies(t *testing.T) {
+	t.Parallel()
+	record := func(key, value string) []byte {
+		b := binary.BigEndian.AppendUint16(nil, uint16(len(key)))
+		b = binary.BigEndian.AppendUint32(b, uint32(len(value)))
+		return append(append(b, key...), value...)
+	}
+	const version0, version1, version2 = "\x00\x00\x00\x00\x00\x00\x00\x00", "\x00\x00\x00\x00\x00\x00\x00\x01", "\x00\x00\x00\x00\x00\x00\x00\x02"
+	const plain, id = "\x00" + version1, "\x01sixteen bytes id"
+	s, _ := small(t)
+	for what, c := range map[string]struct {
+		body  []byte
+		count uint64
+	}{
+		"count":              {record("a", plain), 2},
+		"no count":           {record("a", plain), 0},
+		"same key":           {append(record("a", plain), record("a", plain)...), 2},
+		"descending":         {append(record("b", plain), record("a", plain)...), 2},
+		"version 0":          {record("a", "\x00"+version0), 1},
+		"version ahead":      {record("a", "\x00"+version2), 1},
+		"short row":          {record("a", "\x00"), 1},
+		"unknown flag":       {record("a", "\x04"+version1), 1},
+		"expiry 0":           {record("a", "\x01"+version1+version0), 1},
+		"negative expiry":    {record("a", "\x01"+version1+"\xff\xff\xff\xff\xff\xff\xff\xff"), 1},
+		"no expiry":          {record("a", "\x01"+version1), 1},
+		"empty owner":        {record("a", "\x02"+version1+"\x00\x00"), 1},
+		"long owner":         {record("a", "\x02"+version1+"\x00\x05four"), 1},
+		"no owner":           {record("a", "\x02"+version1), 1},
+		"meta":               {record("\x00a", plain), 1},
+		"expiry index":       {record("\x02aaaaaaaaa", plain), 1},
+		"table out of range": {record("\x7f", plain), 1},
+		"short id":           {record(id[1:], version1), 1},
+		"long id":            {record(id+"x", version1), 1},
+		"id without index":   {record(id, ""), 1},
+		"id of index 0":      {record(id, version0), 1},
+		"id of index ahead":  {record(id, version2), 1},
+	} {
+		refused(t, s, sealed(c.body, c.count), what)
+	}
+	if err := s.Restore(bytes.NewReader(sealed(append(record(id, version1), record("a", plain)...), 2))); err != nil {
+		t.Error(err)
+	}
+}
+
 // TestFailingReader is not a malformed snapshot, but changes nothing either.
 func TestFailingReader(t *testing.T) {
 	t.Parallel()
