@@ -22,6 +22,8 @@ type Request struct {
 	Caller Caller
 	// Now is cluster time.
 	Now time.Time
+	// Wrapped says that the caller asked for the answer to be wrapped.
+	Wrapped bool
 }
 
 // Caller is who asks.

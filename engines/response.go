@@ -1,6 +1,9 @@
 package engines
 
-import "time"
+import (
+	"context"
+	"time"
+)
 
 // Response is what a handler answers. A response with Auth is a login and
 // carries no Data.
@@ -21,6 +24,9 @@ type Response struct {
 	// TopLevel also spreads Data over the answer's top level, as some of
 	// Vault's system paths do. Data must be a map[string]any.
 	TopLevel bool
+	// Then, if set, runs once, after the transaction has been committed and
+	// before the answer is given: for effects beyond the state.
+	Then func(ctx context.Context) error
 	// Headers are added to the answer.
 	Headers map[string]string
 }

@@ -13,14 +13,14 @@ import (
 // explains the mount as a whole. It is false for a path that no route fits.
 func Help(c *Compiled, path string) (map[string]any, bool) {
 	if path == "" {
-		return map[string]any{"help": mountHelp(c.table), "openapi": document(OpenAPI("", c.table))}, true
+		return map[string]any{"help": mountHelp(c.table), "openapi": Document(OpenAPI("", c.table), "v1")}, true
 	}
 	m, ok := c.Match(path)
 	if !ok {
 		return nil, false
 	}
 	one := &engines.Table{Routes: []engines.Route{*m.Route}}
-	return map[string]any{"help": routeHelp(m.Route, path), "openapi": document(OpenAPI("", one))}, true
+	return map[string]any{"help": routeHelp(m.Route, path), "openapi": Document(OpenAPI("", one), "v1")}, true
 }
 
 func mountHelp(t *engines.Table) string {

@@ -11,11 +11,12 @@ import (
 // openAPIVersion is the version of the OpenAPI Specification that is written.
 const openAPIVersion = "3.0.2"
 
-// document wraps paths as a document of their own.
-func document(paths map[string]any) map[string]any {
+// Document wraps the paths of tables, as OpenAPI gives them, as one OpenAPI
+// document. version is that of the API or the server.
+func Document(paths map[string]any, version string) map[string]any {
 	return map[string]any{
 		"openapi": openAPIVersion,
-		"info":    map[string]any{"title": "Coffer", "version": "v1"},
+		"info":    map[string]any{"title": "Coffer", "version": version},
 		"paths":   paths,
 	}
 }
