@@ -25,7 +25,7 @@ func NewRecoveryKey(rand io.Reader) (key, verifier []byte, err error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	return key, recoveryVerifier(key), nil
+	return key, RecoveryVerifier(key), nil
 }
 
 // VerifyRecoveryKey returns nil if key is the one that verifier was made of,
@@ -35,13 +35,14 @@ func VerifyRecoveryKey(verifier, key []byte) error {
 	if len(verifier) != verifierSize || verifier[0] != recoveryVersion {
 		return fmt.Errorf("%w: recovery key verifier", ErrMalformed)
 	}
-	if len(key) != RootKeySize || subtle.ConstantTimeCompare(verifier, recoveryVerifier(key)) != 1 {
+	if len(key) != RootKeySize || subtle.ConstantTimeCompare(verifier, RecoveryVerifier(key)) != 1 {
 		return ErrWrongKey
 	}
 	return nil
 }
 
-func recoveryVerifier(key []byte) []byte {
+// RecoveryVerifier returns what VerifyRecoveryKey checks a key against.
+func RecoveryVerifier(key []byte) []byte {
 	digest, err := hkdf.Key(sha256.New, key, nil, recoveryLabel, sha256.Size)
 	if err != nil {
 		panic(fmt.Errorf("seal: recovery key verifier: %w", err)) // impossible for this length
