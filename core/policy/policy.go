@@ -1,0 +1,58 @@
+package policy
+
+import (
+	"errors"
+	"strings"
+	"time"
+	"unicode/utf8"
+)
+
+// Root is the name of the policy that allows everything. It has no text.
+const Root = "root"
+
+// maxNameBytes bounds a policy's name.
+const maxNameBytes = 128
+
+// Policy is a parsed policy.
+type Policy struct {
+	Name  string
+	rules []statement
+	root  bool
+}
+
+// RootPolicy returns the policy that allows everything.
+func RootPolicy() *Policy { return &Policy{Name: Root, root: true} }
+
+// statement is one path block as written.
+type statement struct {
+	path []piece
+	line int
+	grant
+}
+
+// grant is what a rule gives, apart from where.
+type grant struct {
+	caps     Capability
+	allowed  params
+	denied   params
+	required []string
+	minWrap  time.Duration
+	maxWrap  time.Duration
+}
+
+// NormalizeName returns the one form of a policy's name: trimmed and in lower
+// case. It refuses names that no policy can have.
+func NormalizeName(name string) (string, error) {
+	name = strings.ToLower(strings.TrimSpace(name))
+	switch {
+	case name == "":
+		return "", errors.New("it is empty")
+	case len(name) > maxNameBytes:
+		return "", errors.New("it is longer than 128 bytes")
+	case !utf8.ValidString(name):
+		return "", errors.New("it is not UTF-8")
+	case strings.ContainsFunc(name, func(r rune) bool { return r < 0x20 || r == 0x7f || r == '/' || r == '\\' }):
+		return "", errors.New("it contains a slash, a backslash or a control character")
+	}
+	return name, nil
+}
