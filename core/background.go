@@ -1,0 +1,111 @@
+package core
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"time"
+
+	"github.com/coffer-secrets/coffer/core/state"
+)
+
+const (
+	tickEvery   = 500 * time.Millisecond
+	expireBatch = 100
+)
+
+// lead does a leader's work for as long as, and whenever, the node leads.
+func (u *Unsealed) lead() {
+	for {
+		ctx, err := u.core.cfg.Node.Lead(u.ctx)
+		if err != nil {
+			return
+		}
+		u.every(ctx, u.leaderTick)
+	}
+}
+
+// follow does the work of every node.
+func (u *Unsealed) follow() {
+	var seen uint64
+	u.every(u.ctx, func(context.Context) error {
+		var index uint64
+		err := u.store.Local(func(tx *state.Tx) error {
+			index = tx.TableIndex(state.Boot)
+			return nil
+		})
+		if err != nil || index == seen {
+			return err
+		}
+		seen = index
+		return u.reloadKeyring()
+	})
+}
+
+// every runs work now and then until ctx ends. What fails is tried again.
+func (u *Unsealed) every(ctx context.Context, work func(ctx context.Context) error) {
+	ticker := time.NewTicker(tickEvery)
+	defer ticker.Stop()
+	for {
+		if err := work(ctx); err != nil && ctx.Err() == nil {
+			u.log.Warn("background work failed and will be tried again", "error", err, "cause", errors.Unwrap(err))
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+	}
+}
+
+func (u *Unsealed) leaderTick(ctx context.Context) error {
+	return errors.Join(u.expire(ctx), u.reap(ctx), u.rotateIfDue(ctx), u.keepCount(ctx))
+}
+
+// expire removes the tokens whose time is up. They have been refused since it
+// was; this only makes room.
+func (u *Unsealed) expire(ctx context.Context) error {
+	prefix := state.Prefix(state.Tokens, state.RootNamespace)
+	for {
+		var due [][]byte
+		err := u.store.Local(func(tx *state.Tx) error {
+			return tx.Expiring(tx.Now(), expireBatch, func(_ time.Time, key []byte) bool {
+				if bytes.HasPrefix(key, prefix) {
+					due = append(due, key)
+				}
+				return true
+			})
+		})
+		if err != nil || len(due) == 0 {
+			return err
+		}
+		_, err = u.store.Update(ctx, func(tx *state.Tx) error {
+			for _, key := range due {
+				if err := u.tokens.RevokeExpired(tx, key); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// reap removes what big revocations left behind.
+func (u *Unsealed) reap(ctx context.Context) error {
+	for {
+		more := false
+		err := u.store.Local(func(tx *state.Tx) (err error) {
+			more, err = u.tokens.Left(tx)
+			return err
+		})
+		if err != nil || !more {
+			return err
+		}
+		if _, err := u.store.Update(ctx, u.tokens.Reap); err != nil {
+			return err
+		}
+	}
+}

@@ -1,0 +1,187 @@
+package core
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"time"
+
+	"github.com/coffer-secrets/coffer/core/state"
+	"github.com/coffer-secrets/coffer/core/system"
+	"github.com/coffer-secrets/coffer/engines"
+	"github.com/coffer-secrets/coffer/seal"
+)
+
+// countStep is how many encryptions may be forgotten by a crash.
+const countStep = 1 << 24
+
+// changeKeyring runs change on the present keyring and commits what it
+// returns, sealed under rootKey. The caller holds keyMu.
+func (u *Unsealed) changeKeyring(ctx context.Context, rootKey []byte, more map[string][]byte, change func(k *seal.Keyring) (*seal.Keyring, error)) error {
+	var changed *seal.Keyring
+	_, err := u.store.Update(ctx, func(tx *state.Tx) error {
+		sealed, err := tx.GetBoot(bootKeyring)
+		if err != nil {
+			return err
+		}
+		present, err := seal.OpenKeyring(u.rootKey, sealed)
+		if err != nil {
+			return engines.Internal(err)
+		}
+		defer present.Zero()
+		if changed, err = change(present); err != nil {
+			return engines.Internal(err)
+		}
+		if sealed, err = changed.Seal(rootKey); err != nil {
+			return engines.Internal(err)
+		}
+		if err := tx.PutBoot(bootKeyring, sealed); err != nil {
+			return err
+		}
+		return putRows(tx, more)
+	})
+	if err != nil {
+		return err
+	}
+	if err := u.barrier.Install(changed); err != nil {
+		return engines.Internal(err)
+	}
+	return nil
+}
+
+// putRows writes boot rows; a nil value leaves the row as it is.
+func putRows(tx *state.Tx, rows map[string][]byte) error {
+	for _, name := range []string{bootSeal, bootRecovery, bootBackup, bootBackup + "-recovery"} {
+		if value := rows[name]; value != nil {
+			if err := tx.PutBoot(name, value); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// rotate adds a term to the keyring; new values are sealed under it from now on.
+func (u *Unsealed) rotate(ctx context.Context) error {
+	u.keyMu.Lock()
+	defer u.keyMu.Unlock()
+	now := u.store.Now()
+	err := u.changeKeyring(ctx, u.rootKey, nil, func(k *seal.Keyring) (*seal.Keyring, error) {
+		active := k.Active()
+		return k.WithEncryptions(active.Number, u.barrier.Encryptions()).Rotate(rand.Reader, now)
+	})
+	u.counted = 0
+	return err
+}
+
+// keepCount stores how often the active key has been used, every so often.
+func (u *Unsealed) keepCount(ctx context.Context) error {
+	u.keyMu.Lock()
+	defer u.keyMu.Unlock()
+	used := u.barrier.Encryptions()
+	if used-min(used, u.counted) < countStep {
+		return nil
+	}
+	u.counted = used
+	return u.changeKeyring(ctx, u.rootKey, nil, func(k *seal.Keyring) (*seal.Keyring, error) {
+		return k.WithEncryptions(k.Active().Number, used), nil
+	})
+}
+
+// checkRootKey returns an error unless key opens the keyring.
+func (u *Unsealed) checkRootKey(key []byte) error {
+	sealed, err := state.ReadBoot(u.core.cfg.Node, bootKeyring)
+	if err != nil {
+		return err
+	}
+	keyring, err := seal.OpenKeyring(key, sealed)
+	if err != nil {
+		return err
+	}
+	keyring.Zero()
+	return nil
+}
+
+// replaceRootKey seals the keyring under the root key that a rekey made, and
+// makes its shares the only ones.
+func (u *Unsealed) replaceRootKey(ctx context.Context, r *rekeying) error {
+	u.keyMu.Lock()
+	defer u.keyMu.Unlock()
+	rows := map[string][]byte{
+		bootSeal:   mustJSON(sealRow{Type: sealShamir, Generation: r.made}),
+		bootBackup: r.backup(),
+	}
+	err := u.changeKeyring(ctx, r.key, rows, func(k *seal.Keyring) (*seal.Keyring, error) {
+		return k.WithEncryptions(k.Active().Number, u.barrier.Encryptions()), nil
+	})
+	if err != nil {
+		return err
+	}
+	old := u.rootKey
+	u.rootKey = bytes.Clone(r.key)
+	clear(old)
+	return nil
+}
+
+// commitBoot writes boot rows that a rekey of the recovery key made.
+func (u *Unsealed) commitBoot(ctx context.Context, rows map[string][]byte, r *rekeying) error {
+	rows[bootBackup+"-recovery"] = r.backup()
+	_, err := u.store.Update(ctx, func(tx *state.Tx) error { return putRows(tx, rows) })
+	return err
+}
+
+// reloadKeyring takes over a keyring that another node has changed.
+func (u *Unsealed) reloadKeyring() error {
+	u.keyMu.Lock()
+	defer u.keyMu.Unlock()
+	sealed, err := state.ReadBoot(u.core.cfg.Node, bootKeyring)
+	if err != nil {
+		return err
+	}
+	keyring, err := seal.OpenKeyring(u.rootKey, sealed)
+	if err != nil {
+		return err
+	}
+	defer keyring.Zero()
+	return u.barrier.Install(keyring)
+}
+
+// rotateConfigKey is where the rules of automatic rotation are kept.
+func rotateConfigKey() []byte { return state.Key(state.Config, state.RootNamespace, []byte("rotate")) }
+
+// rotation returns the rules of automatic rotation.
+func rotation(tx *state.Tx) (system.Rotation, error) {
+	out := system.Rotation{Enabled: true, MaxOperations: seal.RotateAt}
+	row, err := tx.Get(rotateConfigKey())
+	if err != nil || row == nil {
+		return out, err
+	}
+	if err := json.Unmarshal(row.Value, &out); err != nil {
+		return out, engines.Internal(err)
+	}
+	return out, nil
+}
+
+// rotateIfDue rotates the key when its time or its number of uses is up.
+func (u *Unsealed) rotateIfDue(ctx context.Context) error {
+	var rules system.Rotation
+	err := u.store.Local(func(tx *state.Tx) (err error) {
+		rules, err = rotation(tx)
+		return err
+	})
+	if err != nil || !rules.Enabled {
+		return err
+	}
+	keyring, err := u.barrier.Keyring()
+	if err != nil {
+		return err
+	}
+	defer keyring.Zero()
+	interval := time.Duration(rules.Interval) * time.Second
+	aged := interval > 0 && u.store.Now().Sub(keyring.Active().InstallTime) >= interval
+	if !aged && u.barrier.Encryptions() < uint64(rules.MaxOperations) { // #nosec G115 -- validated to be positive
+		return nil
+	}
+	return u.rotate(ctx)
+}

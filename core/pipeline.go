@@ -1,0 +1,313 @@
+package core
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"net/url"
+	"time"
+
+	"github.com/coffer-secrets/coffer/core/mounts"
+	"github.com/coffer-secrets/coffer/core/paths"
+	"github.com/coffer-secrets/coffer/core/policy"
+	"github.com/coffer-secrets/coffer/core/state"
+	"github.com/coffer-secrets/coffer/core/tokens"
+	"github.com/coffer-secrets/coffer/engines"
+	"github.com/coffer-secrets/coffer/engines/schema"
+)
+
+// decoded is a request whose path is canonical and whose body is an object.
+type decoded struct {
+	in   *Inbound
+	path string
+	// policyPath is path as policies see it: a listing is of a folder.
+	policyPath string
+	dir        bool
+	body       map[string]json.RawMessage
+}
+
+// routed is a request whose mount and route have been looked for. It may have
+// found none: that is only told to those who may know.
+type routed struct {
+	*decoded
+	mount *mounts.Mounted
+	match schema.Match
+	op    *engines.Op
+	// does is the operation, with create and update told apart.
+	does engines.Operation
+	// fields are valid only if invalid is nil.
+	fields   engines.Values
+	warnings []string
+	invalid  error
+}
+
+// authenticated is a request with the token that it comes with, or none on a
+// route that needs none.
+type authenticated struct {
+	*routed
+	token *tokens.Token
+	acl   *policy.ACL
+}
+
+// authorised is a request that policy allows.
+type authorised struct{ *authenticated }
+
+// errWrites says that a request that was taken for a read has to be committed.
+var errWrites = errors.New("core: the request writes")
+
+func (u *Unsealed) handle(ctx context.Context, in *Inbound) (*Outbound, error) {
+	d, err := decode(in)
+	if err != nil {
+		return nil, err
+	}
+	out, err := u.transact(ctx, d)
+	if err != nil || out.then == nil {
+		return out, err
+	}
+	return out, out.then(ctx)
+}
+
+// transact runs the request in a transaction of its own.
+func (u *Unsealed) transact(ctx context.Context, d *decoded) (out *Outbound, err error) {
+	if reads(d.in) {
+		err = u.store.View(ctx, func(tx *state.Tx) (err error) {
+			out, err = u.serve(ctx, tx, d, true)
+			return err
+		})
+		if !errors.Is(err, errWrites) {
+			return out, err
+		}
+	}
+	return u.commit(ctx, d)
+}
+
+// commit runs the request in a transaction. A request that fails may still
+// have cost its token a use: that is committed, and the failure is the answer.
+func (u *Unsealed) commit(ctx context.Context, d *decoded) (*Outbound, error) {
+	var out *Outbound
+	var failed error
+	index, err := u.store.Update(ctx, func(tx *state.Tx) error {
+		out, failed = u.serve(ctx, tx, d, false)
+		if failed != nil && !tx.Dirty() {
+			return failed
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	if failed != nil {
+		return nil, failed
+	}
+	out.Index = index
+	return out, nil
+}
+
+// reads reports whether a request can be taken for one that changes nothing.
+func reads(in *Inbound) bool {
+	if in.WrapTTL != 0 {
+		return false
+	}
+	switch in.Op {
+	case engines.Read, engines.List, engines.Scan, engines.Help:
+		return true
+	}
+	return false
+}
+
+// serve takes a request through its stages in one transaction.
+func (u *Unsealed) serve(ctx context.Context, tx *state.Tx, d *decoded, readOnly bool) (*Outbound, error) {
+	r, err := u.route(ctx, tx, d)
+	if err != nil {
+		return nil, err
+	}
+	if readOnly && r.op != nil && r.op.Trait != engines.Reads {
+		return nil, errWrites
+	}
+	a, err := u.authenticate(tx, r)
+	if err != nil {
+		return nil, err
+	}
+	if a.token == nil || a.token.NumUses == 0 {
+		return u.answer(ctx, tx, a)
+	}
+	if readOnly {
+		return nil, errWrites
+	}
+	return u.answerCounted(ctx, tx, a)
+}
+
+// answerCounted answers a request whose token may be used so often only. The
+// use is taken whether the request succeeds or not; the last one revokes the
+// token when the handler has run, since what the token owns goes with it.
+func (u *Unsealed) answerCounted(ctx context.Context, tx *state.Tx, a *authenticated) (*Outbound, error) {
+	last := a.token.NumUses == 1
+	if !last {
+		if err := u.tokens.Use(tx, a.token); err != nil {
+			return nil, err
+		}
+	}
+	mark := tx.Mark()
+	out, failed := u.answer(ctx, tx, a)
+	if failed != nil {
+		tx.Rollback(mark)
+	}
+	if last {
+		if err := u.tokens.Revoke(tx, a.token); err != nil {
+			return nil, err
+		}
+	}
+	return out, failed
+}
+
+func (u *Unsealed) answer(ctx context.Context, tx *state.Tx, a *authenticated) (*Outbound, error) {
+	granted, err := u.authorise(a)
+	if err != nil {
+		return nil, err
+	}
+	out, err := u.execute(ctx, tx, granted)
+	if err != nil {
+		return nil, err
+	}
+	out.Index = tx.Index()
+	return out, nil
+}
+
+// bodyLimits bound what is parsed.
+var bodyLimits = schema.Limits{}
+
+func decode(in *Inbound) (*decoded, error) {
+	path, dir, err := paths.Canonical(in.Path)
+	if err != nil {
+		return nil, err
+	}
+	d := &decoded{in: in, path: path, policyPath: path, dir: dir}
+	if in.Op == engines.List || in.Op == engines.Scan {
+		d.dir, d.policyPath = true, path+"/"
+	}
+	if len(in.Body) > 0 {
+		if d.body, err = schema.ParseBody(in.Body, bodyLimits); err != nil {
+			return nil, err
+		}
+	}
+	return d, nil
+}
+
+func (u *Unsealed) route(ctx context.Context, tx *state.Tx, d *decoded) (*routed, error) {
+	r := &routed{decoded: d, does: d.in.Op}
+	router, err := u.mounts.Router(tx)
+	if err != nil {
+		return nil, err
+	}
+	mount, rest, ok := router.Find(d.path)
+	if !ok {
+		return r, nil
+	}
+	r.mount = mount
+	if d.dir && d.in.Op != engines.Update && d.in.Op != engines.Create && rest != "" {
+		rest += "/"
+	}
+	if r.match, ok = mount.Table.Match(rest); !ok {
+		return r, nil
+	}
+	if r.op, ok = r.match.Op(d.in.Op); !ok {
+		r.op = nil
+		return r, nil
+	}
+	query := d.in.Query
+	if query == nil {
+		query = url.Values{}
+	}
+	r.fields, r.warnings, r.invalid = r.match.Decode(d.in.Op, query, d.body)
+	if r.does == engines.Update && r.op.Exists != nil && r.invalid == nil {
+		exists, err := r.op.Exists(ctx, u.request(tx, r, nil), mount.Storage(tx))
+		if err != nil {
+			return nil, err
+		}
+		if !exists {
+			r.does = engines.Create
+		}
+	}
+	return r, nil
+}
+
+func (u *Unsealed) authenticate(tx *state.Tx, r *routed) (*authenticated, error) {
+	a := &authenticated{routed: r}
+	if r.op != nil && r.match.Route.Public {
+		return a, nil
+	}
+	if r.in.Token == "" {
+		return nil, engines.Invalidf("missing client token")
+	}
+	token, err := u.tokens.Find(tx, r.in.Token)
+	if err != nil {
+		return nil, err
+	}
+	if !token.AllowsAddr(r.in.Addr) {
+		return nil, errDenied()
+	}
+	a.token = token
+	a.acl, err = u.policies.ACL(tx, token.Policies)
+	return a, err
+}
+
+func errDenied() error { return engines.Errorf(engines.KindDenied, "permission denied") }
+
+func (u *Unsealed) authorise(a *authenticated) (*authorised, error) {
+	if a.op != nil && a.match.Route.Public {
+		return &authorised{a}, nil
+	}
+	if a.in.Op == engines.Help {
+		// Help is for whoever can use the mount: it tells of the engine only.
+		if a.mount == nil || !a.acl.HasAccessBelow(a.mount.Path) {
+			return nil, errDenied()
+		}
+		return &authorised{a}, nil
+	}
+	request := policy.Request{
+		Path: a.policyPath, Op: operation(a.does), WrapTTL: a.in.WrapTTL, Parameters: a.body, Query: a.in.Query,
+	}
+	decision := a.acl.Allow(&request)
+	if !decision.Allowed {
+		return nil, errDenied()
+	}
+	if a.op != nil && a.match.Route.Sudo && !decision.Sudo && !decision.Root {
+		return nil, errDenied()
+	}
+	return &authorised{a}, nil
+}
+
+// operation is an operation as policies know it.
+func operation(op engines.Operation) policy.Capability {
+	switch op {
+	case engines.Read:
+		return policy.Read
+	case engines.List:
+		return policy.List
+	case engines.Scan:
+		return policy.Scan
+	case engines.Create:
+		return policy.Create
+	case engines.Patch:
+		return policy.Patch
+	case engines.Delete:
+		return policy.Delete
+	}
+	return policy.Update
+}
+
+// request is the request as an engine sees it.
+func (u *Unsealed) request(tx *state.Tx, r *routed, t *tokens.Token) *engines.Request {
+	req := &engines.Request{
+		ID: r.in.ID, Op: r.does, Path: r.path, Fields: r.fields, Mount: r.mount.Info, Now: tx.Now(), Wrapped: r.in.WrapTTL > 0,
+		Caller: engines.Caller{Addr: r.in.Addr, PeerCertificates: r.in.PeerCertificates},
+	}
+	if t != nil {
+		req.Caller.TokenKey, req.Caller.Accessor, req.Caller.EntityID = t.Key(), t.Accessor, t.EntityID
+		req.Caller.DisplayName, req.Caller.Policies, req.Caller.Root = t.DisplayName, t.Policies, t.IsRoot()
+	}
+	return req
+}
+
+// ttlSeconds rounds up, so that what is left never shows as nothing.
+func ttlSeconds(d time.Duration) int64 { return int64((d + time.Second - 1) / time.Second) }

@@ -1,0 +1,223 @@
+// Package policies keeps the ACL policies, and their compiled form. What is
+// compiled is cached by the index at which the table last changed, so a change
+// of any policy holds for the very next request on every node.
+package policies
+
+import (
+	"encoding/json"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/coffer-secrets/coffer/core/policy"
+	"github.com/coffer-secrets/coffer/core/state"
+	"github.com/coffer-secrets/coffer/engines"
+)
+
+const (
+	maxPolicyBytes = 512 << 10
+	maxCompiled    = 4096
+	aclDir         = "acl/"
+)
+
+// Stored is one policy as written.
+type Stored struct {
+	Name        string    `json:"name"`
+	Text        string    `json:"text"`
+	Version     int64     `json:"version"`
+	Modified    time.Time `json:"modified"`
+	CASRequired bool      `json:"cas_required,omitempty"`
+	Expiration  time.Time `json:"expiration,omitzero"`
+}
+
+// Policies reads and writes policies. It is safe for concurrent use.
+type Policies struct{ compiled atomic.Pointer[compiled] }
+
+// compiled holds what was made of one state of the table.
+type compiled struct {
+	index uint64
+	mu    sync.RWMutex
+	acls  map[string]*policy.ACL
+}
+
+// New returns policies with nothing compiled yet.
+func New() *Policies { return &Policies{} }
+
+func region(tx *state.Tx) *state.Region {
+	return tx.Region(state.Prefix(state.Policies, state.RootNamespace))
+}
+
+// ACL returns the compiled form of the policies with these names, which are
+// sorted. Names of policies that do not exist allow nothing.
+func (p *Policies) ACL(tx *state.Tx, names []string) (*policy.ACL, error) {
+	c := p.at(tx.TableIndex(state.Policies))
+	key := strings.Join(names, "\x00")
+	c.mu.RLock()
+	acl := c.acls[key]
+	c.mu.RUnlock()
+	if acl != nil {
+		return acl, nil
+	}
+	acl, err := p.compile(tx, names)
+	if err != nil {
+		return nil, err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.acls) >= maxCompiled {
+		clear(c.acls)
+	}
+	c.acls[key] = acl
+	return acl, nil
+}
+
+func (p *Policies) at(index uint64) *compiled {
+	for {
+		c := p.compiled.Load()
+		if c != nil && c.index == index {
+			return c
+		}
+		fresh := &compiled{index: index, acls: make(map[string]*policy.ACL)}
+		if c != nil && c.index > index { // an older snapshot: compile for it alone
+			return fresh
+		}
+		if p.compiled.CompareAndSwap(c, fresh) {
+			return fresh
+		}
+	}
+}
+
+func (p *Policies) compile(tx *state.Tx, names []string) (*policy.ACL, error) {
+	var list []*policy.Policy
+	for _, name := range names {
+		if name == policy.Root {
+			list = append(list, policy.RootPolicy())
+			continue
+		}
+		stored, err := p.Get(tx, name)
+		if err != nil {
+			return nil, err
+		}
+		if stored == nil || !stored.Expiration.IsZero() && !tx.Now().Before(stored.Expiration) {
+			continue
+		}
+		parsed, err := policy.Parse(name, stored.Text)
+		if err != nil {
+			return nil, engines.Internal(err) // was parsed when it was written
+		}
+		list = append(list, parsed)
+	}
+	return policy.Compile(list, nil), nil
+}
+
+// Get returns a policy, or nil if there is none of that name.
+func (p *Policies) Get(tx *state.Tx, name string) (*Stored, error) {
+	entry, err := region(tx).Get(aclDir + name)
+	if err != nil || entry == nil {
+		return nil, err
+	}
+	s := new(Stored)
+	if err := json.Unmarshal(entry.Value, s); err != nil {
+		return nil, engines.Internal(err)
+	}
+	return s, nil
+}
+
+// List returns the names of all policies, sorted, with "root".
+func (p *Policies) List(tx *state.Tx, page engines.Page) ([]string, error) {
+	names, err := region(tx).List(aclDir, engines.Page{})
+	if err != nil {
+		return nil, err
+	}
+	names = append(names, policy.Root)
+	slices.Sort(names)
+	if page.After != "" {
+		at, found := slices.BinarySearch(names, page.After)
+		if found {
+			at++
+		}
+		names = names[at:]
+	}
+	if page.Limit > 0 && page.Limit < len(names) {
+		names = names[:page.Limit]
+	}
+	return names, nil
+}
+
+// Change is what Put shall write.
+type Change struct {
+	Text string
+	// CAS, if set, is the version that the policy must have; -1 or 0 that it
+	// must not exist.
+	CAS         *int64
+	CASRequired *bool
+	Expiration  time.Time
+}
+
+// Put writes a policy after it has been parsed.
+func (p *Policies) Put(tx *state.Tx, name string, change Change) error {
+	if err := checkName(name); err != nil {
+		return err
+	}
+	if len(change.Text) > maxPolicyBytes {
+		return engines.Errorf(engines.KindTooLarge, "a policy may have at most %d bytes", maxPolicyBytes)
+	}
+	if _, err := policy.Parse(name, change.Text); err != nil {
+		return engines.Invalidf("failed to parse policy: %s", err.Error())
+	}
+	stored, err := p.Get(tx, name)
+	if err != nil {
+		return err
+	}
+	next := Stored{Name: name, Text: change.Text, Version: 1, Modified: tx.Now(), Expiration: change.Expiration}
+	var version int64
+	if stored != nil {
+		version, next.CASRequired = stored.Version, stored.CASRequired
+		next.Version = version + 1
+	}
+	if change.CASRequired != nil {
+		next.CASRequired = *change.CASRequired
+	}
+	switch {
+	case change.CAS == nil && next.CASRequired:
+		return engines.Invalidf("check-and-set parameter required for this call")
+	case change.CAS != nil && max(*change.CAS, 0) != version:
+		return engines.Invalidf("check-and-set parameter did not match the current version")
+	}
+	value, err := json.Marshal(next)
+	if err != nil {
+		return engines.Internal(err)
+	}
+	return region(tx).Put(aclDir+name, value)
+}
+
+// Delete removes a policy. The default policy stays.
+func (p *Policies) Delete(tx *state.Tx, name string) error {
+	if err := checkName(name); err != nil {
+		return err
+	}
+	if name == DefaultName || name == wrappingName {
+		return engines.Invalidf("cannot delete %q: it is part of the system", name)
+	}
+	return region(tx).Delete(aclDir + name)
+}
+
+func checkName(name string) error {
+	if name == policy.Root {
+		return engines.Invalidf("cannot update or delete the policy %q", policy.Root)
+	}
+	if normal, err := policy.NormalizeName(name); err != nil || normal != name {
+		return engines.Invalidf("the policy's name cannot be used: it is 1 to 128 lower-case characters without '/'")
+	}
+	return nil
+}
+
+// Install writes the policies that every cluster begins with.
+func (p *Policies) Install(tx *state.Tx) error {
+	if err := p.Put(tx, DefaultName, Change{Text: defaultPolicy}); err != nil {
+		return err
+	}
+	return p.Put(tx, wrappingName, Change{Text: wrappingPolicy})
+}

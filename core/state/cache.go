@@ -1,0 +1,68 @@
+package state
+
+import (
+	"hash/maphash"
+	"sync"
+)
+
+const cacheShards = 16
+
+// Cache keeps the decoded form of rows. An entry counts only for the very
+// version of the row that it was decoded from, which is read each time, so
+// nothing has to tell the cache of a change. It is safe for concurrent use.
+type Cache[T any] struct {
+	seed   maphash.Seed
+	shards [cacheShards]cacheShard[T]
+	limit  int
+}
+
+type cacheShard[T any] struct {
+	mu   sync.RWMutex
+	rows map[string]cached[T]
+}
+
+type cached[T any] struct {
+	version uint64
+	value   T
+}
+
+// NewCache returns a cache of about limit rows.
+func NewCache[T any](limit int) *Cache[T] {
+	return &Cache[T]{seed: maphash.MakeSeed(), limit: limit / cacheShards}
+}
+
+// Get returns the decoded row, or the zero value if it is not there, and makes
+// its version a condition of the commit. The value is shared: it must not be
+// changed.
+func (c *Cache[T]) Get(tx *Tx, key []byte, decode func(row *Row) (T, error)) (T, error) {
+	var zero T
+	row, own, ok, err := tx.sealed(key)
+	if err != nil || !ok {
+		return zero, err
+	}
+	if own != nil {
+		return decode(&Row{Value: own.value, Expiry: own.Expiry, Owner: own.Owner})
+	}
+	shard := &c.shards[maphash.Bytes(c.seed, key)%cacheShards]
+	shard.mu.RLock()
+	hit, found := shard.rows[string(key)]
+	shard.mu.RUnlock()
+	if found && hit.version == row.Version {
+		return hit.value, nil
+	}
+	opened, err := tx.open(key, row)
+	if err != nil {
+		return zero, err
+	}
+	value, err := decode(opened)
+	if err != nil {
+		return zero, err
+	}
+	shard.mu.Lock()
+	defer shard.mu.Unlock()
+	if len(shard.rows) >= c.limit || shard.rows == nil {
+		shard.rows = make(map[string]cached[T]) // start over: a miss costs one decode
+	}
+	shard.rows[string(key)] = cached[T]{version: row.Version, value: value}
+	return value, nil
+}

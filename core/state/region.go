@@ -1,0 +1,145 @@
+package state
+
+import (
+	"sort"
+	"strings"
+
+	"github.com/coffer-secrets/coffer/engines"
+)
+
+// Region is the part of a transaction below one prefix, with sealed names: the
+// storage of one mount. It implements engines.Tx.
+type Region struct {
+	tx     *Tx
+	prefix []byte
+}
+
+var _ engines.Tx = (*Region)(nil)
+
+// Region returns the part of the transaction below prefix.
+func (tx *Tx) Region(prefix []byte) *Region { return &Region{tx: tx, prefix: prefix} }
+
+// Tx returns the whole transaction, for the core's own handlers.
+func (r *Region) Tx() *Tx { return r.tx }
+
+// Key seals a path.
+func (r *Region) Key(path string) ([]byte, error) {
+	key, err := r.tx.store.barrier.SealName(r.prefix, path)
+	if err != nil {
+		return nil, &engines.Error{Kind: engines.KindInvalid, Message: "the path cannot be stored: a segment is empty or too long", Cause: err}
+	}
+	return key, nil
+}
+
+// Get implements engines.Tx.
+func (r *Region) Get(path string) (*engines.Entry, error) {
+	row, err := r.GetRow(path)
+	if err != nil || row == nil {
+		return nil, err
+	}
+	return &engines.Entry{Value: row.Value, Version: row.Version}, nil
+}
+
+// GetRow is Get with what the row is indexed by.
+func (r *Region) GetRow(path string) (*Row, error) {
+	key, err := r.Key(path)
+	if err != nil {
+		return nil, err
+	}
+	return r.tx.Get(key)
+}
+
+// Put implements engines.Tx.
+func (r *Region) Put(path string, value []byte) error {
+	return r.PutRow(path, value, PutOptions{})
+}
+
+// PutRow is Put with what the row shall be indexed by.
+func (r *Region) PutRow(path string, value []byte, opts PutOptions) error {
+	key, err := r.Key(path)
+	if err != nil {
+		return err
+	}
+	return r.tx.Put(key, value, opts)
+}
+
+// Delete implements engines.Tx.
+func (r *Region) Delete(path string) error {
+	key, err := r.Key(path)
+	if err != nil {
+		return err
+	}
+	return r.tx.Delete(key)
+}
+
+// DeletePrefix implements engines.Tx.
+func (r *Region) DeletePrefix(dir string) error {
+	prefix, err := r.dir(dir)
+	if err != nil {
+		return err
+	}
+	return r.tx.DeletePrefix(prefix)
+}
+
+func (r *Region) dir(dir string) ([]byte, error) {
+	if dir == "" {
+		return r.prefix, nil
+	}
+	if !strings.HasSuffix(dir, "/") {
+		dir += "/"
+	}
+	return r.Key(dir)
+}
+
+// List implements engines.Tx. Sealed names are not in the order of the plain
+// ones, so a page costs the opening of every name of the folder.
+func (r *Region) List(dir string, page engines.Page) ([]string, error) {
+	prefix, err := r.dir(dir)
+	if err != nil {
+		return nil, err
+	}
+	var names []string
+	err = r.tx.ScanKeys(prefix, func(key []byte) ([]byte, error) {
+		name, isDir, n, err := r.tx.store.barrier.OpenComponent(prefix, key)
+		if err != nil {
+			return nil, engines.Internal(err)
+		}
+		if !isDir {
+			names = append(names, name)
+			return nil, nil
+		}
+		names = append(names, name+"/")
+		return prefixEnd(key[:len(prefix)+n]), nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	sort.Strings(names)
+	return paginate(names, page), nil
+}
+
+func paginate(names []string, page engines.Page) []string {
+	if page.After != "" {
+		at := sort.Search(len(names), func(i int) bool { return names[i] > page.After })
+		names = names[at:]
+	}
+	if page.Limit > 0 && len(names) > page.Limit {
+		names = names[:page.Limit]
+	}
+	return names
+}
+
+// Walk implements engines.Tx.
+func (r *Region) Walk(dir string, fn func(path string) error) error {
+	prefix, err := r.dir(dir)
+	if err != nil {
+		return err
+	}
+	return r.tx.ScanKeys(prefix, func(key []byte) ([]byte, error) {
+		name, err := r.tx.store.barrier.OpenName(prefix, key)
+		if err != nil {
+			return nil, engines.Internal(err)
+		}
+		return nil, fn(name)
+	})
+}

@@ -1,0 +1,189 @@
+package state
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/binary"
+	"errors"
+	"time"
+
+	"github.com/coffer-secrets/coffer/engines"
+	"github.com/coffer-secrets/coffer/fsm"
+	"github.com/coffer-secrets/coffer/fsm/fsmpb"
+	"github.com/coffer-secrets/coffer/seal"
+)
+
+// Replica is the replicated store as the core sees it: a node of the cluster.
+type Replica interface {
+	// Propose commits one command. The errors are ErrNotLeader (not applied)
+	// and ErrUnknownOutcome (perhaps applied).
+	Propose(ctx context.Context, cmd *fsmpb.Command) (fsm.Result, error)
+	// Read returns a linearizable view.
+	Read(ctx context.Context) (*fsm.View, error)
+	// Local returns what this node has applied, without asking anyone.
+	Local() *fsm.View
+	// Now is cluster time.
+	Now() time.Time
+}
+
+// The errors of a Replica.
+var (
+	ErrNotLeader      = errors.New("state: this node does not lead")
+	ErrUnknownOutcome = errors.New("state: the outcome of the commit is unknown")
+)
+
+// maxAttempts bounds how often a transaction runs that keeps losing to others.
+const maxAttempts = 24
+
+// Store gives transactions on the sealed state. It is safe for concurrent use.
+type Store struct {
+	replica Replica
+	barrier *seal.Barrier
+	latches latches
+}
+
+// New returns a store that seals with barrier.
+func New(replica Replica, barrier *seal.Barrier) *Store {
+	return &Store{replica: replica, barrier: barrier}
+}
+
+// Barrier returns what the store seals with.
+func (s *Store) Barrier() *seal.Barrier { return s.barrier }
+
+// Now is cluster time.
+func (s *Store) Now() time.Time { return s.replica.Now() }
+
+// View runs fn on a linearizable snapshot. Writes that fn buffers are an error.
+func (s *Store) View(ctx context.Context, fn func(tx *Tx) error) error {
+	view, err := s.replica.Read(ctx)
+	if err != nil {
+		return proposeError(err)
+	}
+	defer view.Close()
+	tx := s.begin(view)
+	if err := fn(tx); err != nil {
+		return err
+	}
+	if tx.Dirty() {
+		return errors.New("state: write in a read-only transaction")
+	}
+	return nil
+}
+
+// Local runs fn on what this node has, which may be behind the leader.
+func (s *Store) Local(fn func(tx *Tx) error) error {
+	view := s.replica.Local()
+	defer view.Close()
+	return fn(s.begin(view))
+}
+
+// Update runs fn and commits what it wrote as one log entry, running it again
+// when others changed a row that it read. It returns the index at which the
+// outcome is visible.
+//
+// The first run uses this node's own state: if it commits, the commit itself
+// proves that the state was current. Any other outcome is an answer that rests
+// on reads, so fn runs again on a linearizable view before it counts.
+func (s *Store) Update(ctx context.Context, fn func(tx *Tx) error) (uint64, error) {
+	confirmed := false
+	var held *latch
+	defer func() { held.release() }()
+	for range maxAttempts {
+		view, err := s.view(ctx, confirmed)
+		if err != nil {
+			return 0, proposeError(err)
+		}
+		tx := s.begin(view)
+		err = fn(tx)
+		index := view.Index()
+		view.Close()
+		if err != nil || !tx.Dirty() {
+			if confirmed {
+				return index, err
+			}
+			confirmed = true
+			continue
+		}
+		result, err := s.commit(ctx, tx)
+		if err != nil {
+			return 0, err
+		}
+		if result.Code == fsm.OK || result.Code == fsm.Duplicate {
+			return result.Index, nil
+		}
+		if held, err = s.contend(ctx, held, tx, result); err != nil {
+			return 0, err
+		}
+	}
+	return 0, engines.Errorf(engines.KindConflict, "too many others are changing the same thing: try again")
+}
+
+func (s *Store) view(ctx context.Context, confirmed bool) (*fsm.View, error) {
+	if confirmed {
+		return s.replica.Read(ctx)
+	}
+	return s.replica.Local(), nil
+}
+
+// contend waits for the latch of the row that a commit lost on, so that those
+// who fight over it take turns. A latch already held for it stays.
+func (s *Store) contend(ctx context.Context, held *latch, tx *Tx, result fsm.Result) (*latch, error) {
+	if result.Code != fsm.Conflict || result.Failed < 0 || result.Failed >= len(tx.checks) {
+		return held, engines.Internal(errors.New("state: the command was refused as " + result.Code.String()))
+	}
+	key := tx.checks[result.Failed].GetKey()
+	if held.covers(key) {
+		return held, nil
+	}
+	held.release()
+	return s.latches.take(ctx, key)
+}
+
+func (s *Store) commit(ctx context.Context, tx *Tx) (fsm.Result, error) {
+	cmd, err := tx.command()
+	if err != nil {
+		return fsm.Result{}, err
+	}
+	cmd.RequestId = s.requestID()
+	result, err := s.replica.Propose(ctx, cmd)
+	if err != nil {
+		return fsm.Result{}, proposeError(err)
+	}
+	return result, nil
+}
+
+// requestID makes an id in the form of a UUIDv7 (RFC 9562, 5.7): the state
+// machine forgets ids by their time.
+func (s *Store) requestID() []byte {
+	var id [16]byte
+	binary.BigEndian.PutUint64(id[:8], uint64(s.replica.Now().UnixMilli())<<16) // #nosec G115 -- after 1970
+	_, _ = rand.Read(id[6:])
+	id[6] = id[6]&0x0f | 0x70
+	id[8] = id[8]&0x3f | 0x80
+	return id[:]
+}
+
+func proposeError(err error) error {
+	switch {
+	case errors.Is(err, ErrNotLeader):
+		return &engines.Error{Kind: engines.KindUnavailable, Message: "no leader is known: try again", Cause: err}
+	case errors.Is(err, ErrUnknownOutcome):
+		return &engines.Error{
+			Kind:    engines.KindUnknownOutcome,
+			Message: "the change may or may not have been made: read before you try again", Cause: err,
+		}
+	}
+	return &engines.Error{Kind: engines.KindUnavailable, Message: "the cluster did not answer in time", Cause: err}
+}
+
+// ReadBoot returns a row that is stored without the barrier, as this node has
+// it, or nil: a sealed node needs it.
+func ReadBoot(replica Replica, name string) ([]byte, error) {
+	view := replica.Local()
+	defer view.Close()
+	row, ok, err := view.Get(BootKey(name))
+	if err != nil || !ok {
+		return nil, err
+	}
+	return row.Value, nil
+}

@@ -1,0 +1,85 @@
+package system
+
+import (
+	"context"
+	"encoding/base64"
+	"encoding/hex"
+
+	"github.com/coffer-secrets/coffer/core/state"
+	"github.com/coffer-secrets/coffer/engines"
+)
+
+// rawRoutes show rows of the state as they are stored, opened, by the hex form
+// of their keys. They are there only if the configuration asks for them.
+func (s *system) rawRoutes() []engines.Route {
+	path := field("path", engines.String, "The row's key in hex.")
+	page := []engines.Field{path, {Name: "after", Type: engines.String, Query: true, Help: "List keys after this one."}, {Name: "limit", Type: engines.Int, Query: true, Help: "List so many keys."}}
+	return []engines.Route{
+		{Pattern: "raw", Help: "List the keys of stored rows.", Sudo: true, Fields: page, Ops: []engines.Op{list(whole(s.rawList))}},
+		{Pattern: "raw/{path}", Help: "Read a stored row, or list the keys below a prefix.", Sudo: true, Fields: page, Ops: []engines.Op{
+			read(whole(s.rawRead)), list(whole(s.rawList)), remove(whole(s.rawDelete)),
+		}},
+	}
+}
+
+const rawPage = 1000
+
+func rawKey(req *engines.Request) ([]byte, error) {
+	key, err := hex.DecodeString(req.Fields.String("path"))
+	if err != nil {
+		return nil, engines.Invalidf("the key is not in hex")
+	}
+	if len(key) > 0 && state.Table(key[0]) == state.Boot {
+		return nil, engines.Errorf(engines.KindDenied, "the keyring's rows cannot be reached")
+	}
+	return key, nil
+}
+
+func (s *system) rawList(_ context.Context, req *engines.Request, tx *state.Tx) (*engines.Response, error) {
+	prefix, err := rawKey(req)
+	if err != nil {
+		return nil, err
+	}
+	after, limit := req.Fields.String("after"), int(req.Fields.Int("limit"))
+	if limit <= 0 || limit > rawPage {
+		limit = rawPage
+	}
+	keys := []string{}
+	err = tx.ScanKeys(prefix, func(key []byte) ([]byte, error) {
+		text := hex.EncodeToString(key)
+		if len(keys) >= limit {
+			return []byte{0xff}, nil
+		}
+		if text > after && state.Table(key[0]) != state.Boot {
+			keys = append(keys, text)
+		}
+		return nil, nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return data(map[string]any{"keys": keys}), nil
+}
+
+func (s *system) rawRead(_ context.Context, req *engines.Request, tx *state.Tx) (*engines.Response, error) {
+	key, err := rawKey(req)
+	if err != nil {
+		return nil, err
+	}
+	row, err := tx.Get(key)
+	if err != nil {
+		return nil, err
+	}
+	if row == nil {
+		return nil, engines.NotFound()
+	}
+	return data(map[string]any{"value": base64.StdEncoding.EncodeToString(row.Value)}), nil
+}
+
+func (s *system) rawDelete(_ context.Context, req *engines.Request, tx *state.Tx) (*engines.Response, error) {
+	key, err := rawKey(req)
+	if err != nil {
+		return nil, err
+	}
+	return nil, tx.Delete(key)
+}

@@ -1,0 +1,146 @@
+package core
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+
+	"github.com/coffer-secrets/coffer/core/mounts"
+	"github.com/coffer-secrets/coffer/core/policies"
+	"github.com/coffer-secrets/coffer/core/state"
+	"github.com/coffer-secrets/coffer/core/system"
+	"github.com/coffer-secrets/coffer/core/tokens"
+	"github.com/coffer-secrets/coffer/core/wrapping"
+	"github.com/coffer-secrets/coffer/engines"
+	"github.com/coffer-secrets/coffer/seal"
+)
+
+// Unsealed is a node that holds the keyring and serves. It is complete when it
+// is made.
+type Unsealed struct {
+	core     *Core
+	log      *slog.Logger
+	barrier  *seal.Barrier
+	store    *state.Store
+	mounts   *mounts.Mounts
+	tokens   *tokens.Tokens
+	policies *policies.Policies
+	wrapping *wrapping.Wrapping
+
+	// keyMu guards the root key and orders the changes of the keyring's row.
+	keyMu   sync.Mutex
+	rootKey []byte
+	counted uint64
+
+	done   context.CancelFunc
+	ctx    context.Context //nolint:containedctx // ends the background work with close
+	worker sync.WaitGroup
+}
+
+// Labels of what is derived from the keyring.
+const labelTokenIDs = "coffer/v1/token-ids"
+
+func newUnsealed(c *Core, keyring *seal.Keyring) (*Unsealed, error) {
+	barrier, err := seal.NewBarrier(keyring)
+	if err != nil {
+		return nil, engines.Internal(err)
+	}
+	u := &Unsealed{core: c, log: c.log, barrier: barrier, store: state.New(c.cfg.Node, barrier)}
+	u.ctx, u.done = context.WithCancel(c.ctx)
+	u.tokens = tokens.New(barrier, keyring.Derive(labelTokenIDs, 32), u.emptyCubbyhole)
+	u.wrapping = wrapping.New(u.tokens)
+	u.policies = policies.New()
+	list := append([]*engines.Engine{tokens.Engine(u.tokens)}, c.cfg.Engines...)
+	list = append(list, system.New(system.Deps{
+		Mounts: func() *mounts.Mounts { return u.mounts }, Tokens: u.tokens, Policies: u.policies,
+		Wrapping: u.wrapping, Control: control{u}, RawStorage: c.cfg.RawStorage, Metrics: c.cfg.Metrics,
+	}))
+	if u.mounts, err = mounts.New(list, c.cfg.Limits); err != nil {
+		barrier.Close()
+		return nil, engines.Internal(err)
+	}
+	return u, nil
+}
+
+// start begins the background work and keeps a copy of the root key, which
+// changes of the keyring need.
+func (u *Unsealed) start(rootKey []byte) {
+	u.rootKey = append([]byte(nil), rootKey...)
+	u.worker.Go(u.lead)
+	u.worker.Go(u.follow)
+}
+
+// close stops the background work and forgets the keys. Requests under way
+// fail from here on.
+func (u *Unsealed) close() {
+	u.done()
+	u.worker.Wait()
+	u.barrier.Close()
+	u.keyMu.Lock()
+	defer u.keyMu.Unlock()
+	clear(u.rootKey)
+}
+
+// emptyCubbyhole removes what a token stored for itself.
+func (u *Unsealed) emptyCubbyhole(tx *state.Tx, tokenKey string) error {
+	router, err := u.mounts.Router(tx)
+	if err != nil {
+		return err
+	}
+	m, ok := router.Get("cubbyhole/")
+	if !ok {
+		return nil
+	}
+	storage := m.Storage(tx)
+	errFound := errors.New("found")
+	err = storage.Walk(tokenKey+"/", func(string) error { return errFound })
+	if errors.Is(err, errFound) {
+		return storage.DeletePrefix(tokenKey + "/")
+	}
+	return err
+}
+
+// populate writes all that a new cluster begins with, in one transaction.
+func (u *Unsealed) populate(ctx context.Context, rows map[string][]byte, rootToken string, result *InitResult) error {
+	_, err := u.store.Update(ctx, func(tx *state.Tx) error {
+		if err := putBoot(tx, rows); err != nil {
+			return err
+		}
+		for _, m := range []struct {
+			class                  engines.Class
+			typ, path, description string
+		}{
+			{engines.ClassSystem, "system", "sys/", "system endpoints used for control, policy and debugging"},
+			{engines.ClassSecret, "cubbyhole", "cubbyhole/", "per-token private secret storage"},
+			{engines.ClassAuth, "token", "auth/token/", "token based credentials"},
+		} {
+			entry := mounts.NewEntry(m.class, m.typ, m.path)
+			entry.Description = m.description
+			entry.Local = m.typ == "cubbyhole"
+			if err := u.mounts.Install(ctx, tx, entry); err != nil {
+				return err
+			}
+		}
+		if err := u.policies.Install(tx); err != nil {
+			return err
+		}
+		var err error
+		result.RootToken, err = u.rootToken(tx, rootToken)
+		return err
+	})
+	return err
+}
+
+// rootToken makes a token with the root policy that does not end. id is its
+// id, or empty for a fresh one.
+func (u *Unsealed) rootToken(tx *state.Tx, id string) (string, error) {
+	t := &tokens.Token{
+		Type: tokens.Service, Policies: []string{tokens.RootPolicy}, Path: "auth/token/root", DisplayName: "root",
+		Times: tokens.Times{Created: tx.Now()},
+	}
+	if id != "" {
+		return u.tokens.IssueAs(tx, t, id)
+	}
+	return u.tokens.Issue(tx, t)
+}
