@@ -1,0 +1,189 @@
+package httpapi
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"io"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"github.com/gorilla/mux"
+
+	"github.com/coffer-secrets/coffer/core"
+	"github.com/coffer-secrets/coffer/engines"
+)
+
+// Defaults of a listener.
+const (
+	DefaultMaxBody     = 32 << 20
+	DefaultMaxDuration = 90 * time.Second
+)
+
+// Config is what a listener's handler is made of.
+type Config struct {
+	Core   *core.Core
+	Logger *slog.Logger
+	// MaxBody bounds a request's body in bytes, MaxDuration its time.
+	MaxBody     int64
+	MaxDuration time.Duration
+	// Proxies are the peers whose X-Forwarded-For is believed.
+	Proxies Proxies
+	// OpenMetrics answers sys/metrics without a token.
+	OpenMetrics bool
+	// Metrics returns the node's metrics as text, for OpenMetrics.
+	Metrics func() (body []byte, contentType string, err error)
+	// Profiling answers sys/pprof without a token.
+	Profiling bool
+	// Headers are added to every answer.
+	Headers map[string]string
+	// Observe, if set, is told of every answer.
+	Observe func(op string, status int, took time.Duration)
+}
+
+// server answers requests for one listener.
+type server struct{ Config }
+
+// handlerFunc is one thing that can be asked for, before the adapter.
+type handlerFunc func(ctx context.Context, r *request) (*response, error)
+
+// New returns the handler of a listener.
+func New(cfg Config) http.Handler {
+	if cfg.MaxBody <= 0 {
+		cfg.MaxBody = DefaultMaxBody
+	}
+	if cfg.MaxDuration <= 0 {
+		cfg.MaxDuration = DefaultMaxDuration
+	}
+	s := &server{cfg}
+	router := mux.NewRouter().SkipClean(true)
+	v1 := router.PathPrefix("/v1/").Subrouter()
+	for path, methods := range s.routes() {
+		v1.Path("/" + path).Handler(s.adapt(byMethod(methods)))
+	}
+	if s.Profiling {
+		s.profiling(v1)
+	}
+	v1.PathPrefix("/").Handler(s.adapt(s.forward))
+	router.NotFoundHandler = s.adapt(func(context.Context, *request) (*response, error) {
+		return nil, &engines.Error{Kind: engines.KindNotFound, Message: "the API is below /v1/"}
+	})
+	return router
+}
+
+// byMethod answers 405 for methods that a path does not have.
+func byMethod(methods map[string]handlerFunc) handlerFunc {
+	return func(ctx context.Context, r *request) (*response, error) {
+		method := r.Method
+		if method == http.MethodPost {
+			method = http.MethodPut
+		}
+		if h, ok := methods[method]; ok {
+			return h(ctx, r)
+		}
+		return nil, engines.Errorf(engines.KindMethod, "method %s is not allowed here", clip(r.Method))
+	}
+}
+
+// request is a request under way.
+type request struct {
+	*http.Request
+	id   string
+	body []byte
+}
+
+// adapt is the one adapter: every request goes through it, whatever it asks for.
+func (s *server) adapt(h handlerFunc) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		start := time.Now()
+		req := &request{Request: r, id: newRequestID()}
+		ctx, cancel := context.WithTimeout(r.Context(), s.MaxDuration)
+		defer cancel()
+		status := s.serve(ctx, w, req, h)
+		if s.Observe != nil {
+			s.Observe(r.Method, status, time.Since(start))
+		}
+	})
+}
+
+func (s *server) serve(ctx context.Context, w http.ResponseWriter, req *request, h handlerFunc) (status int) {
+	defer func() {
+		if cause := recover(); cause != nil {
+			// The value may hold what the caller sent: only its type is told.
+			s.Logger.Error("a request panicked", "request_id", req.id, "type", typeName(cause), "stack", stack())
+			status = s.fail(w, req, engines.Internal(nil))
+		}
+	}()
+	for name, value := range s.Headers {
+		w.Header().Set(name, value)
+	}
+	if done, status := s.applyCORS(w, req); done {
+		return status
+	}
+	if err := s.readBody(w, req); err != nil {
+		return s.fail(w, req, err)
+	}
+	resp, err := h(ctx, req)
+	if err != nil {
+		return s.fail(w, req, err)
+	}
+	return s.respond(w, req, resp)
+}
+
+// readBody reads a bounded body.
+func (s *server) readBody(w http.ResponseWriter, r *request) error {
+	if r.Body == nil || r.Body == http.NoBody {
+		return nil
+	}
+	tooLarge := engines.Errorf(engines.KindTooLarge, "the request's body is larger than the limit of %d bytes", s.MaxBody)
+	if r.ContentLength > s.MaxBody {
+		return tooLarge
+	}
+	limited := http.MaxBytesReader(w, r.Body, s.MaxBody)
+	if r.ContentLength > 0 {
+		r.body = make([]byte, r.ContentLength)
+		_, err := io.ReadFull(limited, r.body)
+		return bodyError(err, tooLarge)
+	}
+	var err error
+	r.body, err = io.ReadAll(limited)
+	return bodyError(err, tooLarge)
+}
+
+func bodyError(err error, tooLarge error) error {
+	var over *http.MaxBytesError
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &over):
+		return tooLarge
+	}
+	return engines.Invalidf("the request's body ended early")
+}
+
+// newRequestID makes a random UUID (RFC 9562, version 4).
+func newRequestID() string {
+	var id [16]byte
+	_, _ = rand.Read(id[:])
+	id[6] = id[6]&0x0f | 0x40
+	id[8] = id[8]&0x3f | 0x80
+	var out [36]byte
+	hex.Encode(out[:8], id[:4])
+	hex.Encode(out[9:13], id[4:6])
+	hex.Encode(out[14:18], id[6:8])
+	hex.Encode(out[19:23], id[8:10])
+	hex.Encode(out[24:], id[10:])
+	out[8], out[13], out[18], out[23] = '-', '-', '-', '-'
+	return string(out[:])
+}
+
+// clip keeps what a caller sent from filling an answer.
+func clip(text string) string {
+	const most = 32
+	if len(text) > most {
+		return text[:most]
+	}
+	return text
+}
