@@ -272,3 +272,61 @@ func TestDamagedCurrent(t *testing.T) {
 		}
 	}
 }
+
+// TestDamagedTable flips one byte after the other in a table of the store.
+// Either nothing shows, or the store says that it is damaged: it never answers
+// wrongly.
+func TestDamagedTable(t *testing.T) {
+	t.Parallel()
+	entries, _, _ := history(t, 6, 300)
+	mem := vfs.NewMem()
+	s := create(t, mem)
+	s.ApplyBatch(entries)
+	want := checksum(t, s)
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	names, err := mem.List("state/state-000001")
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := ""
+	for _, name := range names {
+		if strings.HasSuffix(name, ".sst") {
+			path = "state/state-000001/" + name
+		}
+	}
+	data, err := mem.UnsafeGetFileDataBuffer(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	detected := 0
+	for at := 0; at < len(data); at += 1 + at%37 {
+		data[at] ^= 0x10
+		var told error
+		s, err := fsm.Open(fsm.Options{Dir: "state", FS: mem, Fatal: func(err error) { told = err }})
+		if err != nil {
+			detected++
+			data[at] ^= 0x10
+			continue
+		}
+		v := s.View()
+		sum, err := v.Checksum()
+		v.Close()
+		switch {
+		case err == nil && sum != want:
+			t.Errorf("byte %d of %d: another state without an error", at, len(data))
+		case err != nil && !errors.Is(told, fsm.ErrDamaged):
+			t.Errorf("byte %d: %v, but told %v", at, err, told)
+		case err != nil:
+			detected++
+		}
+		if err := s.Close(); err != nil {
+			t.Logf("byte %d: close: %v", at, err)
+		}
+		data[at] ^= 0x10
+	}
+	if detected < 10 {
+		t.Errorf("%d damages detected: the test is too weak", detected)
+	}
+}

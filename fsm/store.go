@@ -41,6 +41,10 @@ const (
 // ErrClosed is returned by a store that was closed.
 var ErrClosed = errors.New("fsm: store is closed")
 
+// ErrDamaged is wrapped by the fatal error for a file that does not match its
+// checksums.
+var ErrDamaged = errors.New("fsm: a file of the store is damaged")
+
 // Options say where and how a store is kept.
 type Options struct {
 	// Dir is the folder of the store; it is made if it is not there.
@@ -54,9 +58,10 @@ type Options struct {
 	// MemTableBytes is how much is gathered in memory before it is written to
 	// disk; 0: 32 MiB. What is lost with a crash is applied again from the log.
 	MemTableBytes uint64
-	// Fatal is told, once, why this replica cannot go on: an unknown command, a
-	// damaged row, a disk that refuses writes. If it returns, or is nil, the
-	// goroutine that met the error panics with a *Halted.
+	// Fatal is told why this replica cannot go on: an unknown command, a
+	// damaged file, a disk that refuses writes. If it returns, or is nil, the
+	// goroutine that met the error panics with a *Halted; one that only reads
+	// gets an error instead.
 	Fatal func(error)
 }
 
@@ -240,6 +245,7 @@ func (s *Store) openGeneration(name string, fresh bool) (*generation, error) {
 	o := databaseOptions(s.fs, s.cache, databaseLogger{s.logger, s.halt})
 	o.ErrorIfExists = fresh
 	o.MemTableSize = s.memTable
+	o.EventListener = &pebble.EventListener{DataCorruption: s.damaged}
 	db, err := pebble.Open(s.fs.PathJoin(s.dir, name), o)
 	if err != nil {
 		return nil, err
@@ -342,6 +348,14 @@ func (s *Store) halt(err error) {
 		s.fatal(err)
 	}
 	panic(&Halted{err})
+}
+
+// damaged is told when a file turns out to be damaged, on whatever goroutine
+// reads it. The reader gets an error besides.
+func (s *Store) damaged(info pebble.DataCorruptionInfo) {
+	if s.fatal != nil {
+		s.fatal(fmt.Errorf("%w: %s", ErrDamaged, s.fs.PathBase(info.Path)))
+	}
 }
 
 // databaseLogger passes what the storage engine says to slog.
