@@ -118,7 +118,8 @@ func TestInstall(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := b.Install(rotate(t, k)); err != nil {
+	next := rotate(t, k)
+	if err := b.Install(next); err != nil {
 		t.Fatal(err)
 	}
 	if got := b.Encryptions(); got != 0 {
@@ -132,6 +133,9 @@ func TestInstall(t *testing.T) {
 		if got, err := b.OpenValue([]byte("place"), sealed); err != nil || string(got) != want {
 			t.Errorf("got %q, want %q: %v", got, want, err)
 		}
+	}
+	if _, err := newBarrier(t, next).OpenValue([]byte("place"), recent); err != nil {
+		t.Errorf("the installed keyring is no longer the caller's: %v", err)
 	}
 	if again, err := b.SealName(nil, "a/b"); err != nil || !bytes.Equal(again, name) {
 		t.Errorf("rotation changes a sealed name: %v", err)

@@ -124,8 +124,10 @@ func TestEnumerateChildren(t *testing.T) {
 	if _, _, _, err := b.OpenComponent(parent, parent); !errors.Is(err, seal.ErrMalformed) {
 		t.Errorf("a component where none is: %v", err)
 	}
-	if _, _, _, err := b.OpenComponent(rows[1], rows[0]); !errors.Is(err, seal.ErrMalformed) {
-		t.Errorf("a component of another parent: %v", err)
+	for _, other := range [][]byte{rows[1], sealName(t, b, "q", "dir/")} {
+		if _, _, _, err := b.OpenComponent(other, rows[0]); !errors.Is(err, seal.ErrMalformed) {
+			t.Errorf("a component of another parent: %v", err)
+		}
 	}
 }
 
@@ -221,4 +223,20 @@ func TestNamesConcurrently(t *testing.T) {
 		})
 	}
 	wg.Wait()
+}
+
+// Where a prefix ends and a path begins is part of what the cache knows.
+func TestPrefixAndPathAreNotConfused(t *testing.T) {
+	t.Parallel()
+	b := newBarrier(t, newKeyring(t))
+	for _, heat := range []string{"cold", "hot"} {
+		seen := make(map[string]string)
+		for _, name := range [][2]string{{"", "ab/c"}, {"a", "b/c"}, {"ab", ""}, {"a", "b"}, {"", "ab"}, {"\x01a", "b"}} {
+			sealed := string(sealName(t, b, name[0], name[1]))
+			if before, ok := seen[sealed]; ok {
+				t.Errorf("%s: %q below %q is sealed as %s", heat, name[1], name[0], before)
+			}
+			seen[sealed] = fmt.Sprintf("%q below %q", name[1], name[0])
+		}
+	}
 }

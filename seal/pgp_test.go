@@ -139,6 +139,13 @@ func TestUnusablePGPKeys(t *testing.T) {
 	if err := good.SerializePrivate(&private, nil); err != nil {
 		t.Fatal(err)
 	}
+	// Who asks for a key's fingerprint is told what is wrong with it.
+	for reason, entity := range map[string]*openpgp.Entity{"expired": newEntity(t, longAgo), "revoked": revoked} {
+		_, err := seal.PGPFingerprint(encode64(serialize(t, entity)))
+		if err == nil || !strings.Contains(err.Error(), reason) {
+			t.Errorf("%s: %v", reason, err)
+		}
+	}
 	for name, key := range map[string]string{
 		"expired":            encode64(serialize(t, newEntity(t, longAgo))),
 		"revoked":            encode64(serialize(t, revoked)),

@@ -156,6 +156,8 @@ func nameVectors() []vector {
 	bad("truncated length", "malformed", append(slices.Clone(dir), 0))
 	bad("longer", "malformed", append(slices.Clone(dir), 0, 17, 1))
 	bad("empty segment", "malformed", append(slices.Clone(dir), refComponent(key, dir, "", 0, 0)...))
+	hollow := append(slices.Clone(dir), refComponent(key, dir, "", 0x8000, 1)...)
+	bad("empty directory", "malformed", append(hollow, refComponent(key, hollow, "x", 0, 0)...))
 	bad("segment too long", "malformed", append(slices.Clone(dir), refComponent(key, dir, strings.Repeat("s", 513), 0, 0)...))
 	bad("name too long", "malformed", name(strings.Repeat("d/", 300)))
 

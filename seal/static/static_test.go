@@ -155,6 +155,8 @@ func TestBadConfig(t *testing.T) {
 		"short key":         {CurrentKeyID: "1", CurrentKey: text[:62]},
 		"long key":          {CurrentKeyID: "1", CurrentKey: text + "00"},
 		"not text of a key": {CurrentKeyID: "1", CurrentKey: text[:60] + "!!!!"},
+		"AES-128 key":       {CurrentKeyID: "1", CurrentKey: text[:32]},
+		"AES-192 key":       {CurrentKeyID: "1", CurrentKey: base64.StdEncoding.EncodeToString(key[:24])},
 		"raw key":           {CurrentKeyID: "1", CurrentKey: string(key)},
 		"env not set":       {CurrentKeyID: "1", CurrentKey: "env://COFFER_TEST_NOT_SET"},
 		"env short":         {CurrentKeyID: "1", CurrentKey: "env://COFFER_TEST_SHORT_KEY"},

@@ -155,3 +155,39 @@ func TestContextEndsRenewal(t *testing.T) {
 		}
 	})
 }
+
+// A blockingLog holds up whoever logs until it is released.
+type blockingLog struct{ release chan struct{} }
+
+func (b blockingLog) Write(p []byte) (int, error) {
+	<-b.release
+	return len(p), nil
+}
+
+// Close returns when the renewal has ended, and not before.
+func TestCloseWaits(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake()
+		f.setToken(3600, false) // which is logged
+		blocked := blockingLog{make(chan struct{})}
+		cfg := config(serve(t, f))
+		cfg.DisableRenewal = false
+		cfg.Logger = slog.New(slog.NewTextHandler(blocked, nil))
+		w := open(t, cfg)
+		synctest.Wait()
+		closed := make(chan struct{})
+		go func() {
+			w.Close()
+			close(closed)
+		}()
+		synctest.Wait()
+		select {
+		case <-closed:
+			t.Error("Close returns while the renewal runs")
+		default:
+		}
+		close(blocked.release)
+		<-closed
+	})
+}

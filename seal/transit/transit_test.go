@@ -122,6 +122,7 @@ func TestDecryptRefuses(t *testing.T) {
 		"foreign":            {foreign, "aad", seal.ErrWrongKey},
 		"unknown version":    {with(func(b *seal.Blob) { b.Ciphertext[0] ^= 3 }), "aad", seal.ErrMalformed},
 		"impossible length":  {with(func(b *seal.Blob) { b.Ciphertext[1] = 0xff }), "aad", seal.ErrMalformed},
+		"length too great":   {with(func(b *seal.Blob) { b.Ciphertext[1] = 0x10 }), "aad", seal.ErrMalformed},
 		"truncated":          {with(func(b *seal.Blob) { b.Ciphertext = b.Ciphertext[:2] }), "aad", seal.ErrMalformed},
 		"no ciphertext":      {with(func(b *seal.Blob) { b.Ciphertext = b.Ciphertext[:last-39] }), "aad", seal.ErrCorrupt},
 	} {
@@ -236,11 +237,12 @@ func TestCloseEndsRequests(t *testing.T) {
 			result <- err
 		}()
 		synctest.Wait()
+		begin := time.Now()
 		if err := w.Close(); err != nil {
 			t.Error(err)
 		}
-		if err := <-result; !errors.Is(err, seal.ErrSealed) {
-			t.Errorf("a request under way: %v", err)
+		if err := <-result; !errors.Is(err, seal.ErrSealed) || time.Since(begin) != 0 {
+			t.Errorf("a request under way ends after %v: %v", time.Since(begin), err)
 		}
 		if _, err := w.KeyID(t.Context()); !errors.Is(err, seal.ErrSealed) {
 			t.Errorf("a later request: %v", err)
