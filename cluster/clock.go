@@ -72,13 +72,18 @@ func (c *clusterClock) replayed(stamp int64) {
 }
 
 // applied tells of the stamp of an entry that arrived since; own says that this
-// node stamped it.
+// node stamped it. A stamp that is not later than the last says nothing: an
+// entry of Raft's own, as the first of a new cluster is, has none, and to take
+// the old stamp for the present would set the clock back.
 func (c *clusterClock) applied(stamp int64, own bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if stamp <= c.stamp {
+		return
+	}
 	mono := int64(c.clock.Monotonic())
 	offset := stamp - mono
-	c.stamp = max(c.stamp, stamp)
+	c.stamp = stamp
 	switch {
 	case own:
 		c.offset = max(c.offset, offset)

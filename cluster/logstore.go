@@ -11,7 +11,6 @@ import (
 
 	"github.com/hashicorp/raft"
 	raftboltdb "github.com/hashicorp/raft-boltdb/v2"
-	wal "github.com/hashicorp/raft-wal"
 	"go.etcd.io/bbolt"
 	bolterrors "go.etcd.io/bbolt/errors"
 
@@ -60,18 +59,6 @@ func openStores(c *Config, halt func(error)) (*stores, error) {
 	}
 	s.log = newCheckedLog(inner, c.StallTimeout, halt)
 	return s, nil
-}
-
-func openWAL(c *Config) (*wal.WAL, error) {
-	dir := filepath.Join(c.Dir, LogDir)
-	if err := fsm.MakeDir(fsm.PrivateFS(), dir); err != nil {
-		return nil, err
-	}
-	w, err := wal.Open(dir, wal.WithLogger(newRaftLogger(c.Logger)))
-	if err != nil {
-		return nil, fmt.Errorf("%w: open %s: %w", ErrCorrupt, LogDir, err)
-	}
-	return w, nil
 }
 
 func (s *stores) close() error {
