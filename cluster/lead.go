@@ -31,8 +31,7 @@ type leading struct {
 	lead    *lead         // nil while this node does not lead
 	changed chan struct{} // closed and replaced when lead was set
 
-	done chan struct{}
-	halt chan struct{}
+	done chan struct{} // closed when nobody follows any more
 }
 
 // current is the present lead, or nil.
@@ -61,7 +60,7 @@ func (l *leading) set(next *lead) {
 }
 
 func (l *leading) start(n *Node) {
-	l.done, l.halt = make(chan struct{}), make(chan struct{})
+	l.done = make(chan struct{})
 	wake := make(chan raft.Observation, 1)
 	observer := raft.NewObserver(wake, false, func(o *raft.Observation) bool {
 		switch o.Data.(type) {
@@ -78,11 +77,6 @@ func (l *leading) start(n *Node) {
 		defer n.raft.DeregisterObserver(observer)
 		n.follow(wake)
 	}()
-}
-
-func (l *leading) stop() {
-	close(l.halt)
-	<-l.done
 }
 
 // follow keeps leading true to the state of Raft, and puts the time into the
@@ -106,7 +100,7 @@ func (n *Node) follow(wake <-chan raft.Observation) {
 		case <-retry.C:
 		case <-tick:
 			applied = n.tick(applied)
-		case <-n.leading.halt:
+		case <-n.closing:
 			return
 		case <-n.halted:
 			return
@@ -162,18 +156,17 @@ func (n *Node) proposeNothing(term uint64) error {
 	if err != nil {
 		return err
 	}
-	future := n.raft.Apply(data, enqueueTimeout)
 	done := make(chan error, 1)
+	future := n.raft.Apply(data, enqueueTimeout)
 	go func() { done <- future.Error() }()
 	select {
 	case err := <-done:
 		n.noteTransfer(errors.Is(err, raft.ErrLeadershipTransferInProgress))
 		return err
-	case <-n.leading.halt:
-		return ErrClosed
+	case <-n.closing:
 	case <-n.halted:
-		return ErrClosed
 	}
+	return n.err()
 }
 
 // LeadContext blocks until this node leads and has applied everything of the

@@ -210,7 +210,7 @@ func (n *Node) shutdown() error {
 	case <-n.halted:
 	}
 	close(n.closing)
-	n.leading.stop()
+	<-n.leading.done
 	closed := make(chan error, 1)
 	go func() { closed <- errors.Join(n.raft.Shutdown().Error(), n.closeFiles()) }()
 	select {
@@ -312,4 +312,10 @@ func (n *Node) ForceSnapshot() error {
 		return fmt.Errorf("cluster: take a snapshot: %w", err)
 	}
 	return nil
+}
+
+// WaitApplied returns when the state of this node has reached an index, or
+// with the error of ctx.
+func (n *Node) WaitApplied(ctx context.Context, index uint64) error {
+	return n.store.WaitApplied(ctx, index)
 }

@@ -44,40 +44,24 @@ func (n *Node) Propose(ctx context.Context, cmd *fsmpb.Command) (fsm.Result, err
 	if err := ctx.Err(); err != nil {
 		return fsm.Result{}, fmt.Errorf("%w: %w", ErrNotProposed, err)
 	}
-	timeout := enqueueTimeout
-	if deadline, ok := ctx.Deadline(); ok {
-		timeout = max(min(timeout, time.Until(deadline)), time.Nanosecond)
+	future := n.raft.Apply(data, enqueue(ctx))
+	if err := n.await(ctx, future); err != nil {
+		return fsm.Result{}, n.proposeError(err)
 	}
-	return n.outcome(ctx, n.raft.Apply(data, timeout))
-}
-
-// outcome waits for a command that was handed to Raft, or for the end of ctx.
-func (n *Node) outcome(ctx context.Context, future raft.ApplyFuture) (fsm.Result, error) {
-	done := make(chan error, 1)
-	go func() { done <- future.Error() }()
-	select {
-	case err := <-done:
-		if err != nil {
-			return fsm.Result{}, n.proposeError(err)
-		}
-		n.noteTransfer(false)
-		result, ok := future.Response().(*fsm.Result)
-		if !ok {
-			return fsm.Result{}, fmt.Errorf("%w: no result", ErrUnknown)
-		}
-		return *result, nil
-	case <-ctx.Done():
-		return fsm.Result{}, fmt.Errorf("%w: %w", ErrUnknown, ctx.Err())
-	case <-n.closing:
-	case <-n.halted:
+	n.noteTransfer(false)
+	result, ok := future.Response().(*fsm.Result)
+	if !ok {
+		return fsm.Result{}, fmt.Errorf("%w: no result", ErrUnknown)
 	}
-	return fsm.Result{}, fmt.Errorf("%w: %w", ErrUnknown, n.err())
+	return *result, nil
 }
 
 // proposeError sorts the errors of Raft. Those that it answers before an entry
 // is in its log say that nothing happened; of all others that is not known.
 func (n *Node) proposeError(err error) error {
 	switch {
+	case errors.Is(err, ErrUnknown):
+		return err
 	case errors.Is(err, raft.ErrNotLeader):
 		return ErrNotLeader
 	case errors.Is(err, raft.ErrLeadershipTransferInProgress):
@@ -116,19 +100,8 @@ func (n *Node) StepDown(ctx context.Context) error {
 	if n.raft.State() != raft.Leader {
 		return ErrNotLeader
 	}
-	future := n.raft.LeadershipTransfer()
-	done := make(chan error, 1)
-	go func() { done <- future.Error() }()
-	select {
-	case err := <-done:
-		if err != nil {
-			return fmt.Errorf("cluster: step down: %w", err)
-		}
-		return nil
-	case <-ctx.Done():
-		return fmt.Errorf("cluster: step down: %w", ctx.Err())
-	case <-n.closing:
-	case <-n.halted:
+	if err := n.await(ctx, n.raft.LeadershipTransfer()); err != nil {
+		return fmt.Errorf("cluster: step down: %w", err)
 	}
-	return n.err()
+	return nil
 }

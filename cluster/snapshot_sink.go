@@ -48,8 +48,8 @@ type snapshotSink struct {
 // ID implements raft.SnapshotSink.
 func (k *snapshotSink) ID() string { return k.meta.Raft.ID }
 
-// checkpoint stores the state of this node.
-func (k *snapshotSink) checkpoint(state *fsm.Snapshot) error {
+// Checkpoint stores the state of this node.
+func (k *snapshotSink) Checkpoint(state *fsm.Snapshot) error {
 	dir := k.s.fs.PathJoin(k.tmp, SnapshotCheckpointDir)
 	if err := state.Checkpoint(dir); err != nil {
 		return err

@@ -57,16 +57,21 @@ func (m *stateMachine) Restore(r io.ReadCloser) error {
 	return errors.Join(m.store.Restore(r), r.Close())
 }
 
+// checkpointSink is a sink that takes the state itself instead of a stream.
+type checkpointSink interface {
+	Checkpoint(state *fsm.Snapshot) error
+}
+
 // stateSnapshot is the state as Raft stores it.
 type stateSnapshot struct{ s *fsm.Snapshot }
 
 // Persist implements raft.FSMSnapshot.
 func (s stateSnapshot) Persist(sink raft.SnapshotSink) error {
-	k, ok := sink.(*snapshotSink)
+	k, ok := sink.(checkpointSink)
 	if !ok {
-		return fmt.Errorf("cluster: cannot store a snapshot in a %T", sink)
+		return fmt.Errorf("cluster: cannot store a checkpoint in a %T", sink)
 	}
-	return k.checkpoint(s.s)
+	return k.Checkpoint(s.s)
 }
 
 // Release implements raft.FSMSnapshot.
