@@ -1,0 +1,44 @@
+# Coffer. `make run` starts a dev server with a secret in it; `make test` runs
+# everything that CI runs. Both install what they lack where they can.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+GO ?= go
+export CGO_ENABLED ?= 0
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+LDFLAGS := -s -w -X main.version=$(VERSION)
+
+.PHONY: build run test unit race lint conformance bench fuzz proto tidy clean
+
+build: ## the binary, in bin/
+	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/coffer ./cmd/coffer
+
+run: build ## a dev server with a secret in it
+	./bin/coffer dev
+
+test: ## everything that CI runs
+	@testing/run-tests
+
+unit:
+	$(GO) test ./...
+
+race:
+	CGO_ENABLED=1 $(GO) test -race ./...
+
+conformance: build
+	cd testing/conformance && COFFER_BINARY=$(CURDIR)/bin/coffer $(GO) test ./...
+
+lint:
+	@testing/lint
+
+bench: build ## KV reads and writes, and token creations, as fractions of their floors
+	$(GO) run ./testing/bench -binary bin/coffer
+
+FUZZTIME ?= 30s
+fuzz: ## every fuzz target in turn
+	@testing/fuzz $(FUZZTIME)
+
+proto: ## the generated code of fsm/fsmpb; needs protoc and protoc-gen-go
+	protoc --go_out=. --go_opt=module=github.com/coffer-secrets/coffer fsm/fsmpb/command.proto
+
+clean:
+	rm -rf bin dist
