@@ -18,6 +18,8 @@ type Proxies struct {
 	Hops int
 	// Lenient ignores the header of other peers instead of refusing them.
 	Lenient bool
+	// Required refuses requests without the header.
+	Required bool
 }
 
 // ClientAddr is the address of the client: the peer's, or what a trusted peer
@@ -29,7 +31,13 @@ func (p Proxies) ClientAddr(r *http.Request) (netip.Addr, error) {
 	}
 	addr := peer.Addr().Unmap().WithZone("")
 	forwarded := r.Header.Values("X-Forwarded-For")
-	if len(p.Trusted) == 0 || len(forwarded) == 0 {
+	if len(p.Trusted) == 0 {
+		return addr, nil
+	}
+	if len(forwarded) == 0 {
+		if p.Required {
+			return netip.Addr{}, engines.Invalidf("missing X-Forwarded-For, which every request here must carry")
+		}
 		return addr, nil
 	}
 	if !slices.ContainsFunc(p.Trusted, func(t netip.Prefix) bool { return t.Contains(addr) }) {
