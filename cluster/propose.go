@@ -39,7 +39,7 @@ func (n *Node) Propose(ctx context.Context, cmd *fsmpb.Command) (fsm.Result, err
 	cmd.Version, cmd.Time = fsm.CommandVersion, n.clock.now()
 	data, err := fsm.Encode(cmd)
 	if err != nil {
-		return fsm.Result{Code: fsm.Invalid}, nil //nolint:nilerr // an outcome, as it would be in the log
+		return fsm.Result{Code: fsm.Invalid}, nil // an outcome, as it would be in the log
 	}
 	if err := ctx.Err(); err != nil {
 		return fsm.Result{}, fmt.Errorf("%w: %w", ErrNotProposed, err)

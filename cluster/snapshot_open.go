@@ -38,7 +38,7 @@ func (s *SnapshotStore) Open(id string) (*raft.SnapshotMeta, io.ReadCloser, erro
 func (s *SnapshotStore) hold(id string) (*openSnapshot, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if _, _, _, ok := parseSnapshotID(id); !ok || s.doomed[id] {
+	if _, ok := parseSnapshotID(id); !ok || s.doomed[id] {
 		return nil, fmt.Errorf("cluster: no snapshot %q", id)
 	}
 	o := s.inUse[id]

@@ -93,7 +93,7 @@ func OpenSnapshots(fs vfs.FS, dir string, clusterID []byte, logger *slog.Logger)
 			}
 			continue
 		}
-		if _, _, serial, ok := parseSnapshotID(name); ok {
+		if serial, ok := parseSnapshotID(name); ok {
 			s.next = max(s.next, serial+1)
 		}
 	}
@@ -104,9 +104,10 @@ func snapshotID(term, index, serial uint64) string {
 	return fmt.Sprintf("%016x-%016x-%016x", term, index, serial)
 }
 
-func parseSnapshotID(id string) (term, index, serial uint64, ok bool) {
+func parseSnapshotID(id string) (serial uint64, ok bool) {
+	var term, index uint64
 	n, err := fmt.Sscanf(id, "%016x-%016x-%016x", &term, &index, &serial)
-	return term, index, serial, err == nil && n == 3 && id == snapshotID(term, index, serial)
+	return serial, err == nil && n == 3 && id == snapshotID(term, index, serial)
 }
 
 // list returns the sound snapshots, newest first.
@@ -117,7 +118,7 @@ func (s *SnapshotStore) list() ([]snapshotMeta, error) {
 	}
 	var metas []snapshotMeta
 	for _, name := range names {
-		if _, _, _, ok := parseSnapshotID(name); !ok || s.isDoomed(name) {
+		if _, ok := parseSnapshotID(name); !ok || s.isDoomed(name) {
 			continue
 		}
 		meta, err := s.readMeta(name)

@@ -138,7 +138,7 @@ func (s *snapshotStream) Read(p []byte) (int, error) {
 
 // fill encodes the next chunk.
 func (s *snapshotStream) fill() {
-	ok := false
+	var ok bool
 	if s.started {
 		s.enc.reset()
 		s.off = 0
@@ -208,7 +208,7 @@ func (v *View) WriteSnapshot(ctx context.Context, w io.Writer, clusterID []byte)
 
 // contextReader ends a copy with its context.
 type contextReader struct {
-	ctx context.Context
+	ctx context.Context //nolint:containedctx // it lives as long as the copy
 	r   io.Reader
 }
 

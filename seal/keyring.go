@@ -150,7 +150,7 @@ func (k *Keyring) Zero() {
 
 // Format keeps keys out of logs, whatever the verb, for pointer and value.
 func (k Keyring) Format(f fmt.State, _ rune) {
-	fmt.Fprintf(f, "keyring of %d terms", len(k.terms))
+	_, _ = fmt.Fprintf(f, "keyring of %d terms", len(k.terms))
 }
 
 func (k *Keyring) clone() *Keyring {

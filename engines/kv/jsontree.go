@@ -38,7 +38,7 @@ func members(object json.RawMessage) ([]member, error) {
 			return nil, err
 		}
 		end := int(dec.InputOffset())
-		m.value = json.RawMessage(object[end-len(value) : end])
+		m.value = object[end-len(value) : end]
 		all = append(all, m)
 	}
 	_, err := dec.ReadToken()

@@ -223,7 +223,7 @@ func arrayItems(raw json.RawMessage, limit int) ([]json.RawMessage, bool) {
 			return nil, false
 		}
 		end := int(dec.InputOffset())
-		items = append(items, json.RawMessage(raw[end-len(value):end:end]))
+		items = append(items, raw[end-len(value):end:end])
 	}
 	_, err := dec.ReadToken()
 	return items, err == nil

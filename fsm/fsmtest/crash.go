@@ -1,6 +1,3 @@
-// Package fsmtest is a test kit for what keeps its files through a vfs.FS: it
-// shows what a loss of power would leave after every step that touches the
-// disk.
 package fsmtest
 
 import (
@@ -43,7 +40,7 @@ func NewDisk(seed uint64) *Disk { return DiskOf(vfs.NewCrashableMem(), seed) }
 
 // DiskOf returns a disk that begins as an image.
 func DiskOf(mem *vfs.MemFS, seed uint64) *Disk {
-	return &Disk{FS: mem, mem: mem, rng: rand.New(rand.NewPCG(seed, seed))}
+	return &Disk{FS: mem, mem: mem, rng: rand.New(rand.NewPCG(seed, seed))} //nolint:gosec // repeatable
 }
 
 // Record begins or ends recording.

@@ -1,9 +1,3 @@
-// Package static is an auto-unseal wrapper over a key that is given to the
-// server: in a file, in an environment variable or in its configuration. It is
-// as safe as the place the key comes from.
-//
-// A key is 32 bytes, for AES-256-GCM. To rotate it, make the present key the
-// previous one, under its identifier, and give a new one as current.
 package static
 
 import (
@@ -169,7 +163,7 @@ func readKeyFile(path string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }() // it was only read
 	info, err := f.Stat()
 	if err != nil {
 		return nil, err

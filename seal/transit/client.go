@@ -87,7 +87,7 @@ func newTLSConfig(cfg Config) (*tls.Config, error) {
 	out := &tls.Config{
 		MinVersion:         tls.VersionTLS12,
 		ServerName:         cfg.TLSServerName,
-		InsecureSkipVerify: cfg.TLSSkipVerify,
+		InsecureSkipVerify: cfg.TLSSkipVerify, //nolint:gosec // the operator says so
 	}
 	if cfg.TLSCACert != "" {
 		pem, err := os.ReadFile(cfg.TLSCACert)
@@ -213,7 +213,7 @@ func (c *client) call(ctx context.Context, method, name string, in, out any) err
 		if err == nil || !errors.Is(err, ErrUnavailable) || attempt == attempts || ctx.Err() != nil {
 			return err
 		}
-		if !sleep(ctx, wait/2+rand.N(wait/2)) {
+		if !sleep(ctx, wait/2+rand.N(wait/2)) { //nolint:gosec // jitter
 			return err
 		}
 		wait = min(2*wait, maxRetryWait)

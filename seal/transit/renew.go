@@ -28,7 +28,7 @@ func renewToken(ctx context.Context, c *client, log *slog.Logger) {
 		}
 		// Between one half and two thirds of its life, so that nodes that
 		// started together do not renew together.
-		if !sleep(ctx, max(state.ttl/2+rand.N(state.ttl/6+1), minRenewWait)) {
+		if !sleep(ctx, max(state.ttl/2+rand.N(state.ttl/6+1), minRenewWait)) { //nolint:gosec // jitter
 			return
 		}
 		state, ok = insist(ctx, log, "renew", c.renewToken)

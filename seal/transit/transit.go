@@ -1,10 +1,3 @@
-// Package transit is an auto-unseal wrapper over the transit engine of another
-// server: Coffer, Vault or OpenBao.
-//
-// It seals in an envelope: a fresh 32-byte data key encrypts the plaintext here
-// with AES-256-GCM, and transit encrypts the data key. So the root key never
-// leaves this process, additional data works with every type of transit key,
-// and neither that server nor this store is enough alone.
 package transit
 
 import (
@@ -73,7 +66,7 @@ type Wrapper struct {
 	client  *client
 	keyName string
 	cancel  context.CancelFunc // of the renewal, and of requests under way
-	ctx     context.Context    // done when closed
+	ctx     context.Context    //nolint:containedctx // done when closed
 	renewed chan struct{}      // closed when the renewal has ended
 }
 

@@ -1,9 +1,3 @@
-// Package namecache is a bounded, concurrent map from bytes to bytes, for what
-// is dear to compute and never changes: sealed names.
-//
-// It is divided into shards by a seeded hash; each evicts by CLOCK (second
-// chance), so that one long listing does not displace what is asked for again
-// and again.
 package namecache
 
 import (
@@ -26,13 +20,13 @@ type Cache struct {
 }
 
 type shard struct {
-	mu     sync.Mutex
-	limit  int // of used, in bytes
-	used   int
-	hand   int // the next entry to consider for eviction
-	index  map[string]int
-	ring   []entry
-	padded [16]byte // keeps locks of neighbours off one cache line
+	mu    sync.Mutex
+	limit int // of used, in bytes
+	used  int
+	hand  int // the next entry to consider for eviction
+	index map[string]int
+	ring  []entry
+	_     [16]byte // keeps locks of neighbours off one cache line
 }
 
 type entry struct {
