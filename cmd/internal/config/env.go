@@ -1,9 +1,9 @@
 package config
 
 // prefixes of environment variables, the first that is set counts.
-var envPrefixes = []string{"COFFER_", "BAO_", "VAULT_"}
+var envPrefixes = []string{"COFFER_", "VAULT_", "BAO_"}
 
-// Env returns the first of COFFER_name, BAO_name and VAULT_name that is set and
+// Env returns the first of COFFER_name, VAULT_name and BAO_name that is set and
 // not empty, with the name it has.
 func Env(lookup Lookup, name string) (value, from string) {
 	for _, prefix := range envPrefixes {
@@ -30,7 +30,7 @@ func (c *Config) environment(d *decoder, lookup Lookup) {
 		// Vault's older name.
 		take("RAFT_ADDR", text(&c.ClusterAddr))
 	}
-	take("LOG_LEVEL", choice(&c.Log.Level, logLevels()...))
+	take("LOG_LEVEL", choice(&c.Log.Level, LogLevels()...))
 	take("LOG_FORMAT", choice(&c.Log.Format, "standard", "json"))
 	take("RAFT_NODE_ID", text(&c.Storage.NodeID))
 	take("RAFT_PATH", text(&c.Storage.Path))

@@ -323,3 +323,10 @@ func (l *Listener) checkAddress(key, address string) error {
 	}
 	return nil
 }
+
+// NewListener is a TCP listener as a program asks for it.
+func NewListener(address string, t TLS) (Listener, error) {
+	l := newListener(ListenerTCP)
+	l.Address, l.TLS, l.Timeouts.Request = address, t, DefaultMaxDuration
+	return l, l.checkAddress("address", address)
+}

@@ -27,7 +27,7 @@ func (c *Config) top() table {
 		"default_lease_ttl":            duration(&c.DefaultLeaseTTL),
 		"max_lease_ttl":                duration(&c.MaxLeaseTTL),
 		"default_max_request_duration": duration(&c.MaxRequestDuration),
-		"log_level":                    choice(&c.Log.Level, logLevels()...),
+		"log_level":                    choice(&c.Log.Level, LogLevels()...),
 		"log_format":                   choice(&c.Log.Format, "standard", "json"),
 		"log_file":                     text(&c.Log.File),
 		"pid_file":                     text(&c.PIDFile),
@@ -79,7 +79,7 @@ func (c *Config) top() table {
 
 const whyRotate = "let logrotate move the file and send SIGHUP"
 
-func logLevels() []string {
+func LogLevels() []string {
 	return []string{"trace", "debug", "info", "warn", "error", "err", "notice", "off"}
 }
 

@@ -1,0 +1,12 @@
+package server
+
+import (
+	"github.com/coffer-secrets/coffer/engines"
+	"github.com/coffer-secrets/coffer/engines/cubbyhole"
+	"github.com/coffer-secrets/coffer/engines/kv"
+)
+
+// engineList is every engine that the binary has.
+func engineList() []*engines.Engine {
+	return []*engines.Engine{kv.New(), cubbyhole.New()}
+}

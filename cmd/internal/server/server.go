@@ -1,0 +1,392 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/url"
+	"os"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/coffer-secrets/coffer/cluster"
+	"github.com/coffer-secrets/coffer/cmd/internal/config"
+	"github.com/coffer-secrets/coffer/core"
+	"github.com/coffer-secrets/coffer/core/mounts"
+	"github.com/coffer-secrets/coffer/engines"
+	httpapi "github.com/coffer-secrets/coffer/http"
+	"github.com/coffer-secrets/coffer/seal"
+)
+
+// How long parts of starting and stopping may take.
+const (
+	leadTimeout     = 10 * time.Second
+	drainTimeout    = 25 * time.Second
+	stepDownTimeout = 5 * time.Second
+)
+
+// Build says which binary this is.
+type Build struct {
+	Version string
+	Date    string
+}
+
+// Options are what a Server is made of.
+type Options struct {
+	Config *config.Config
+	Build  Build
+	// Log receives the log.
+	Log io.Writer
+	// Load reads the configuration again; nil if there is none to read.
+	Load func() (*config.Config, error)
+}
+
+// Server is a node of a cluster with its listeners.
+type Server struct {
+	cfg       *config.Config
+	build     Build
+	log       *logging
+	metrics   *metrics
+	wrapper   seal.Wrapper
+	node      *node
+	core      *core.Core
+	listeners []*listener
+	load      func() (*config.Config, error)
+
+	reloading sync.Mutex
+	fatal     chan error
+	work      sync.WaitGroup
+	cleanup   []func() error // in the order in which things were made
+}
+
+// New opens the node in its folder, and the listeners, which answer once Run is
+// called. ctx bounds only the opening.
+func New(ctx context.Context, o Options) (*Server, error) {
+	if err := o.Config.Runnable(); err != nil {
+		return nil, err
+	}
+	log, err := newLogging(o.Config.Log, o.Log)
+	if err != nil {
+		return nil, err
+	}
+	s := &Server{
+		cfg: o.Config, build: o.Build, log: log, metrics: newMetrics(o.Build.Version), load: o.Load, fatal: make(chan error, 1),
+	}
+	s.later(log.Close)
+	if err := s.open(ctx); err != nil {
+		return nil, errors.Join(err, s.undo())
+	}
+	return s, nil
+}
+
+func (s *Server) later(f func() error) { s.cleanup = append(s.cleanup, f) }
+
+// undo takes apart what has been made, the last first.
+func (s *Server) undo() error {
+	var problems []error
+	for i := len(s.cleanup) - 1; i >= 0; i-- {
+		problems = append(problems, s.cleanup[i]())
+	}
+	s.cleanup = nil
+	return errors.Join(problems...)
+}
+
+func (s *Server) open(ctx context.Context) error {
+	for _, warning := range s.cfg.Warnings {
+		s.log.Warn("configuration: " + warning)
+	}
+	for _, cfg := range s.cfg.Listeners {
+		l, err := listen(cfg)
+		if err != nil {
+			return err
+		}
+		s.listeners = append(s.listeners, l)
+		s.later(func() error { return ignoreClosed(l.Close()) })
+	}
+	s.completeAddresses()
+	if err := s.openNode(ctx); err != nil {
+		return err
+	}
+	var err error
+	// What runs until Close must not end when the process is told to: the
+	// requests under way still need it.
+	life := context.WithoutCancel(ctx)
+	if s.wrapper, err = newWrapper(life, s.cfg.Seal, s.log.Logger); err != nil {
+		return err
+	}
+	if s.wrapper != nil {
+		s.later(s.wrapper.Close)
+	}
+	if err := s.openCore(life); err != nil {
+		return err
+	}
+	s.metrics.watch(s.node, s.core, s.cfg.Storage.Path)
+	for _, l := range s.listeners {
+		l.answer(httpapi.Config{Core: s.core, Logger: s.log.Logger, Metrics: s.metrics.text, Observe: s.metrics.observe}, s.log.Logger)
+	}
+	return s.writePID()
+}
+
+func ignoreClosed(err error) error {
+	if errors.Is(err, net.ErrClosed) {
+		return nil
+	}
+	return err
+}
+
+func (s *Server) openNode(ctx context.Context) error {
+	storage := s.cfg.Storage
+	id, err := nodeID(storage.Path, storage.NodeID)
+	if err != nil {
+		return err
+	}
+	s.cfg.Storage.NodeID = id
+	opened, err := cluster.Open(cluster.Config{
+		Dir: storage.Path, NodeID: id, Address: clusterHost(s.cfg.ClusterAddr), LogStore: storage.LogStore,
+		Logger: s.log.Logger, Fatal: func(err error) { s.fatal <- err },
+		SnapshotThreshold: storage.SnapshotThreshold, TrailingLogs: storage.TrailingLogs, SnapshotInterval: storage.SnapshotInterval,
+		ElectionTimeout: time.Duration(max(1, storage.PerformanceMultiplier)) * cluster.DefaultElectionTimeout,
+	})
+	if err != nil {
+		return fmt.Errorf("open the data in %s: %w", storage.Path, err)
+	}
+	s.node = newNode(opened, id)
+	s.later(s.node.Close)
+	if !s.node.alone() {
+		return nil
+	}
+	// A node alone elects itself soon: requests need not be refused meanwhile.
+	ctx, cancel := context.WithTimeout(ctx, leadTimeout)
+	defer cancel()
+	if err := s.node.waitLead(ctx); err != nil {
+		s.log.Warn("the node does not lead yet", "error", err)
+	}
+	return nil
+}
+
+func (s *Server) openCore(ctx context.Context) error {
+	info := core.Info{
+		Version: s.build.Version, BuildDate: s.build.Date, ClusterName: s.cfg.ClusterName, APIAddr: s.cfg.APIAddr,
+		ClusterAddr: s.cfg.ClusterAddr, StorageType: "raft", StartTime: time.Now(), Sanitized: s.cfg.Sanitized(),
+	}
+	var err error
+	s.core, err = core.New(ctx, core.Config{
+		Node: s.node, Engines: engineList(), Logger: s.log.Logger, Info: info, Wrapper: s.wrapper,
+		Limits:     mounts.Limits{Default: s.cfg.DefaultLeaseTTL, Max: s.cfg.MaxLeaseTTL},
+		RawStorage: s.cfg.RawStorage, Metrics: s.metrics.text, Reload: s.reloadPart,
+	})
+	if err != nil {
+		return err
+	}
+	s.later(func() error {
+		s.core.Close()
+		return nil
+	})
+	return nil
+}
+
+// completeAddresses derives what was not configured from the first listener.
+func (s *Server) completeAddresses() {
+	for _, l := range s.listeners {
+		addr, ok := l.Addr().(*net.TCPAddr)
+		if !ok {
+			continue
+		}
+		scheme, host := "https", addr.IP.String()
+		if l.cfg.TLS.Disable {
+			scheme = "http"
+		}
+		if addr.IP.IsUnspecified() {
+			host = "127.0.0.1"
+		}
+		if s.cfg.APIAddr == "" {
+			s.cfg.APIAddr = scheme + "://" + net.JoinHostPort(host, strconv.Itoa(addr.Port))
+		}
+		if s.cfg.ClusterAddr == "" {
+			at := net.JoinHostPort(host, strconv.Itoa(addr.Port+1))
+			if l.cfg.ClusterAddress != "" {
+				at = l.cfg.ClusterAddress
+			}
+			s.cfg.ClusterAddr = "https://" + at
+		}
+		return
+	}
+}
+
+// clusterHost is the host and port of the cluster's address.
+func clusterHost(addr string) string {
+	u, err := url.Parse(addr)
+	if err != nil {
+		return ""
+	}
+	return u.Host
+}
+
+// Core is the node's core.
+func (s *Server) Core() *core.Core { return s.core }
+
+// Logger is the server's log.
+func (s *Server) Logger() *slog.Logger { return s.log.Logger }
+
+// Address is where the first TCP listener answers, as a URL.
+func (s *Server) Address() string {
+	for _, l := range s.listeners {
+		if l.cfg.Type == config.ListenerTCP {
+			scheme := "https"
+			if l.cfg.TLS.Disable {
+				scheme = "http"
+			}
+			return scheme + "://" + l.Addr().String()
+		}
+	}
+	return ""
+}
+
+// Run serves until ctx ends, and then stops. The error is that of the node or
+// a listener if one of them gave up.
+func (s *Server) Run(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	gone := make(chan error, len(s.listeners))
+	for _, l := range s.listeners {
+		s.work.Go(func() {
+			if err := l.serve(); err != nil {
+				gone <- err
+			}
+		})
+	}
+	if s.wrapper != nil {
+		s.work.Go(func() { s.core.KeepUnsealing(ctx) })
+	}
+	s.notify(notifyReady)
+	select {
+	case <-ctx.Done():
+	case err := <-gone:
+		cancel()
+		return errors.Join(err, s.stop())
+	case err := <-s.fatal:
+		// Nothing of the node can be relied on any more, not even its closing.
+		s.log.Error("the node cannot go on", "error", err)
+		return err
+	}
+	cancel()
+	return s.stop()
+}
+
+// stop ends the server in the order that loses nothing.
+func (s *Server) stop() error {
+	s.log.Info("stopping")
+	s.notify(notifyStopping)
+	ctx, cancel := context.WithTimeout(context.Background(), drainTimeout)
+	defer cancel()
+	var draining sync.WaitGroup
+	for _, l := range s.listeners {
+		draining.Go(func() {
+			if err := l.shutdown(ctx); err != nil {
+				s.log.Warn("requests were cut off", "error", err)
+			}
+		})
+	}
+	draining.Wait()
+	s.work.Wait()
+	if !s.node.alone() && s.node.Status().Leader {
+		ctx, cancel := context.WithTimeout(context.Background(), stepDownTimeout)
+		defer cancel()
+		if err := s.node.StepDown(ctx); err != nil {
+			s.log.Warn("leadership was not handed over", "error", err)
+		}
+	}
+	s.log.Info("stopped")
+	return s.undo()
+}
+
+// Close takes apart a server that is not to be run.
+func (s *Server) Close() error { return s.undo() }
+
+func (s *Server) notify(state string) {
+	if err := notify(state); err != nil {
+		s.log.Warn("the service manager was not told", "error", err)
+	}
+}
+
+func (s *Server) writePID() error {
+	path := s.cfg.PIDFile
+	if path == "" {
+		return nil
+	}
+	if err := os.WriteFile(path, []byte(strconv.Itoa(os.Getpid())+"\n"), 0o644); err != nil { // #nosec G306 -- to be read by others
+		return fmt.Errorf("write the pid file: %w", err)
+	}
+	s.later(func() error { return os.Remove(path) })
+	return nil
+}
+
+// Reload reads the configuration again and takes over what can change while
+// the server runs: certificates and the level of the log. The log file is
+// opened again.
+func (s *Server) Reload() error {
+	s.notify(notifyReloading())
+	defer s.notify(notifyReady)
+	s.reloading.Lock()
+	defer s.reloading.Unlock()
+	var problems []error
+	cfg := s.cfg
+	if s.load != nil {
+		next, err := s.load()
+		if err != nil {
+			s.metrics.reloads.WithLabelValues("failed").Inc()
+			return err
+		}
+		cfg = next
+		s.log.level.Set(level(cfg.Log.Level))
+	}
+	problems = append(problems, s.reloadCertificates(cfg))
+	if s.log.file != nil {
+		problems = append(problems, s.log.file.Reopen())
+	}
+	err := errors.Join(problems...)
+	if err != nil {
+		s.metrics.reloads.WithLabelValues("failed").Inc()
+		return err
+	}
+	s.metrics.reloads.WithLabelValues("succeeded").Inc()
+	s.log.Info("reloaded")
+	return nil
+}
+
+// reloadCertificates reads the files that a listener's stanza names now.
+func (s *Server) reloadCertificates(cfg *config.Config) error {
+	var problems []error
+	for i, l := range s.listeners {
+		if l.certs == nil {
+			continue
+		}
+		settings := l.cfg.TLS
+		if i < len(cfg.Listeners) && cfg.Listeners[i].Address == l.cfg.Address && !cfg.Listeners[i].TLS.Disable {
+			settings = cfg.Listeners[i].TLS
+		}
+		problems = append(problems, l.certs.load(settings))
+	}
+	return errors.Join(problems...)
+}
+
+// reloadPart is sys/config/reload.
+func (s *Server) reloadPart(part string) error {
+	switch part {
+	case "listener":
+	case "license":
+		return nil // there is none, as Vault's free editions say too
+	default:
+		return engines.Invalidf("there is no subsystem %q to reload: use \"listener\"", part)
+	}
+	s.reloading.Lock()
+	defer s.reloading.Unlock()
+	if err := s.reloadCertificates(s.cfg); err != nil {
+		return engines.Internal(err)
+	}
+	return nil
+}

@@ -1,0 +1,24 @@
+package server
+
+import (
+	"regexp"
+	"strings"
+)
+
+// semantic is a version that clients can compare (semver.org, 2.0).
+var semantic = regexp.MustCompile(`^(0|[1-9][0-9]*)\.(0|[1-9][0-9]*)\.(0|[1-9][0-9]*)(-[0-9A-Za-z.-]+)?(\+[0-9A-Za-z.-]+)?$`)
+
+var unsemantic = regexp.MustCompile(`[^0-9A-Za-z.-]+`)
+
+// semver gives a version a form that clients can compare: some refuse a server
+// whose version they cannot read. A build without a tag is before all others.
+func semver(version string) string {
+	version = strings.TrimPrefix(version, "v")
+	if semantic.MatchString(version) {
+		return version
+	}
+	if version = strings.Trim(unsemantic.ReplaceAllString(version, "-"), "-."); version == "" || version == "dev" {
+		return "0.0.0-dev"
+	}
+	return "0.0.0-dev+" + version
+}
