@@ -81,11 +81,13 @@ type Ceremony struct {
 
 // RekeyRequest asks for new shares.
 type RekeyRequest struct {
-	SecretShares        int      `json:"secret_shares"`
-	SecretThreshold     int      `json:"secret_threshold"`
-	PGPKeys             []string `json:"pgp_keys,omitempty"`
-	Backup              bool     `json:"backup"`
-	RequireVerification bool     `json:"require_verification"`
+	SecretShares    int      `json:"secret_shares"`
+	SecretThreshold int      `json:"secret_threshold"`
+	PGPKeys         []string `json:"pgp_keys,omitempty"`
+	Backup          bool     `json:"backup"`
+	// RequireVerification keeps the old shares until the new ones are proven; nil
+	// leaves it to the server.
+	RequireVerification *bool `json:"require_verification,omitempty"`
 }
 
 // Rekey makes new shares of the unseal key, or of the recovery key.
