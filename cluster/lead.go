@@ -175,6 +175,9 @@ func (n *Node) proposeNothing(term uint64) error {
 // already lead: what must not happen then has to be fenced by the term.
 func (n *Node) LeadContext(ctx context.Context) (context.Context, uint64, error) {
 	for {
+		if err := ctx.Err(); err != nil {
+			return nil, 0, fmt.Errorf("cluster: wait for leadership: %w", err)
+		}
 		lead, changed := n.leading.watch()
 		if lead != nil {
 			leadCtx, cancel := context.WithCancelCause(ctx)
