@@ -3,6 +3,7 @@ package system
 import (
 	"context"
 	"maps"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -12,8 +13,10 @@ import (
 	"github.com/coffer-secrets/coffer/engines/schema"
 )
 
+// mountFields are those of a mount and of its tune path, which are one route: a
+// mount's own path may have any number of segments.
 func mountFields(path engines.Field) []engines.Field {
-	return []engines.Field{
+	fields := []engines.Field{
 		path,
 		{Name: "type", Type: engines.String, Help: "Type of the engine, such as \"kv\"."},
 		field("description", engines.String, "What the mount is for."),
@@ -25,6 +28,12 @@ func mountFields(path engines.Field) []engines.Field {
 		{Name: "plugin_name", Type: engines.String, Help: "Another name of type."},
 		{Name: "plugin_version", Type: engines.String, Help: "Must be empty: engines are built in."},
 	}
+	for _, f := range tuneFields(path) {
+		if !slices.ContainsFunc(fields, func(have engines.Field) bool { return have.Name == f.Name }) {
+			fields = append(fields, f)
+		}
+	}
+	return fields
 }
 
 func tuneFields(path engines.Field) []engines.Field {
@@ -201,7 +210,7 @@ func (s *system) enableOrTune(ctx context.Context, req *engines.Request, tx *sta
 	e := mounts.NewEntry(class, typ, path)
 	e.Description, e.Local, e.SealWrap = f.String("description"), f.Bool("local"), f.Bool("seal_wrap")
 	e.Options = f.KVPairs("options")
-	given := make(map[string]any)
+	given := maps.Clone(f.Given()) // settings count beside config too
 	if f.Has("config") {
 		values, err := decodeConfig(f)
 		if err != nil {
