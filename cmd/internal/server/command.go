@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"slices"
 	"syscall"
 
@@ -46,6 +47,7 @@ type flags struct {
 	recovery  bool
 	testOnly  bool
 	exitOnEnd bool
+	ephemeral bool
 	dev       devFlags
 }
 
@@ -72,6 +74,8 @@ coffer server -dev -dev-root-token-id=root`,
 	set.BoolVar(&f.recovery, "recovery", false, "Not offered: restore a snapshot instead.")
 	set.BoolVar(&f.testOnly, "test-config", false, "Check the configuration and exit.")
 	set.BoolVar(&f.exitOnEnd, "exit-on-core-shutdown", false, "Accepted: the process always ends with its node.")
+	set.BoolVar(&f.ephemeral, ephemeralFlag, false, "The node is of a dev cluster and removes its folder at the end.")
+	_ = set.MarkHidden(ephemeralFlag)
 	f.dev.define(set)
 	return cmd
 }
@@ -104,7 +108,10 @@ func (f *flags) run(ctx context.Context, build Build, stdout, stderr io.Writer) 
 	if err := s.banner(stdout); err != nil {
 		return errors.Join(err, s.Close())
 	}
-	return s.runUntilSignal(ctx)
+	if err := s.runUntilSignal(ctx); err != nil || !f.ephemeral {
+		return err
+	}
+	return removeDevNode(filepath.Dir(cfg.Storage.Path))
 }
 
 // load reads the configuration. What flags say stands over it.

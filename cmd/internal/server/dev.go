@@ -55,7 +55,7 @@ func (f *devFlags) run(ctx context.Context, build Build, cfg *config.Config, std
 	if cfg.Seal.Type != config.SealShamir {
 		return errors.New("-dev unseals itself with a key share: leave the seal stanza out, or -dev")
 	}
-	dir, err := os.MkdirTemp("", "coffer-dev-")
+	dir, err := os.MkdirTemp("", devFolder)
 	if err != nil {
 		return err
 	}

@@ -70,7 +70,7 @@ func (c *devCluster) run(ctx context.Context, stdout io.Writer) (err error) {
 	defer func() {
 		err = errors.Join(err, c.stop())
 	}()
-	n, err := startDevNode(ctx, filepath.Join(c.dir, "node-1"), "node-1", c.address)
+	n, err := startDevNode(ctx, filepath.Join(c.dir, "node-1"), "node-1", c.address, c.keep)
 	if err != nil {
 		return busy(err, "-port or -listen-address")
 	}
@@ -107,14 +107,14 @@ func (c *devCluster) checkAddress() error {
 	}
 	socket, err := net.Listen("tcp", c.address)
 	if err != nil {
-		return busy(fmt.Errorf("listen on %s: %w", c.address, err), "-port or -listen-address")
+		return busy(fmt.Errorf("listen on %s: %w", c.address, errors.Unwrap(err)), "-port or -listen-address")
 	}
 	return socket.Close()
 }
 
 func (c *devCluster) openDir() (err error) {
 	if c.keep = c.dir != ""; !c.keep {
-		c.dir, err = os.MkdirTemp("", "coffer-dev-")
+		c.dir, err = os.MkdirTemp("", devFolder)
 		return err
 	}
 	if c.dir, err = filepath.Abs(c.dir); err != nil {

@@ -17,6 +17,9 @@ import (
 )
 
 const (
+	devFolder     = "coffer-dev-"
+	ephemeralFlag = "dev-ephemeral"
+
 	devStartTimeout = 60 * time.Second
 	devStopTimeout  = 40 * time.Second
 	// tailBytes of a log are shown when a node does not start.
@@ -35,7 +38,7 @@ type devNode struct {
 
 // startDevNode writes a configuration and starts a node with it. It returns when
 // the node's listeners are open.
-func startDevNode(ctx context.Context, dir, id, address string) (*devNode, error) {
+func startDevNode(ctx context.Context, dir, id, address string, keep bool) (*devNode, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, err
 	}
@@ -50,7 +53,7 @@ func startDevNode(ctx context.Context, dir, id, address string) (*devNode, error
 		address: "http://" + address, logPath: filepath.Join(dir, "coffer.log"),
 		ready: make(chan struct{}), done: make(chan struct{}),
 	}
-	if err := n.start(configPath); err != nil {
+	if err := n.start(configPath, keep); err != nil {
 		return nil, err
 	}
 	timer := time.NewTimer(devStartTimeout)
@@ -69,7 +72,7 @@ func startDevNode(ctx context.Context, dir, id, address string) (*devNode, error
 
 // start starts the process. It dies with this one: the kernel ties it to the
 // thread that started it, which therefore stays until the process has ended.
-func (n *devNode) start(configPath string) error {
+func (n *devNode) start(configPath string, keep bool) error {
 	program, err := os.Executable()
 	if err != nil {
 		return err
@@ -78,7 +81,11 @@ func (n *devNode) start(configPath string) error {
 	if err != nil {
 		return err
 	}
-	n.cmd = exec.Command(program, "server", "-config="+configPath) // #nosec G204 -- this very program
+	args := []string{"server", "-config=" + configPath}
+	if !keep {
+		args = append(args, "-"+ephemeralFlag)
+	}
+	n.cmd = exec.Command(program, args...) // #nosec G204 -- this very program
 	n.cmd.Env, n.cmd.Stderr, n.cmd.SysProcAttr = plainEnvironment(), log, childAttributes()
 	stdout, err := n.cmd.StdoutPipe()
 	if err != nil {
@@ -98,6 +105,22 @@ func (n *devNode) start(configPath string) error {
 		close(n.done)
 	}()
 	return <-began
+}
+
+// removeDevNode removes a node's folder, and with the last of them the cluster's:
+// whoever started the nodes may have been killed. It touches no other folder.
+func removeDevNode(dir string) error {
+	parent := filepath.Dir(dir)
+	if !strings.HasPrefix(filepath.Base(parent), devFolder) || !strings.HasPrefix(filepath.Base(dir), "node-") {
+		return fmt.Errorf("%s is not a folder of a dev cluster", dir)
+	}
+	if err := os.RemoveAll(dir); err != nil {
+		return err
+	}
+	if err := os.Remove(parent); err != nil && !errors.Is(err, syscall.ENOTEMPTY) && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	return nil
 }
 
 // awaitReady reads what the process tells, until it tells no more.

@@ -110,7 +110,7 @@ func (n *node) Lead(ctx context.Context) (context.Context, error) {
 func (n *node) Status() core.NodeStatus {
 	s := n.Node.Status()
 	out := core.NodeStatus{
-		ID: n.id, Leader: s.Leader && s.Ready, LeaderID: s.LeaderID, LeaderAddress: s.LeaderAddr,
+		ID: n.id, Leader: s.Leader && s.Ready, LeaderID: s.LeaderID, LeaderAddress: clusterURL(s.LeaderAddr),
 		Term: s.Term, Applied: s.Applied, Committed: s.Commit,
 	}
 	n.mu.Lock()
@@ -119,7 +119,7 @@ func (n *node) Status() core.NodeStatus {
 	}
 	n.mu.Unlock()
 	for _, m := range n.Members() {
-		out.Members = append(out.Members, core.Member{ID: m.ID, Address: m.Address, Leader: m.ID == s.LeaderID, Voter: m.Voter})
+		out.Members = append(out.Members, core.Member{ID: m.ID, Address: clusterURL(m.Address), Leader: m.ID == s.LeaderID, Voter: m.Voter})
 	}
 	return out
 }
@@ -128,4 +128,12 @@ func (n *node) Status() core.NodeStatus {
 func (n *node) alone() bool {
 	members := n.Members()
 	return len(members) == 1 && members[0].ID == n.id
+}
+
+// clusterURL is a peer's address in the form that the API tells it.
+func clusterURL(address string) string {
+	if address == "" {
+		return ""
+	}
+	return "https://" + address
 }
