@@ -1,0 +1,176 @@
+package main
+
+import (
+	"context"
+	"crypto/aes"
+	"crypto/cipher"
+	"crypto/rand"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"path/filepath"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/gorilla/mux"
+	"github.com/hashicorp/go-hclog"
+	"github.com/hashicorp/raft"
+	raftboltdb "github.com/hashicorp/raft-boltdb/v2"
+	"go.etcd.io/bbolt"
+)
+
+// entryBytes is the size of what the floors open and commit.
+const entryBytes = 400
+
+// httpFloor serves a bare gorilla/mux handler that opens one sealed value: what
+// any server of this API has to do for a read. It returns its address.
+func httpFloor() (addr string, stop func(), err error) {
+	block, err := aes.NewCipher(make([]byte, 32))
+	if err != nil {
+		return "", nil, err
+	}
+	aead, err := cipher.NewGCM(block)
+	if err != nil {
+		return "", nil, err
+	}
+	nonce := make([]byte, aead.NonceSize())
+	sealed := aead.Seal(nil, nonce, make([]byte, entryBytes), nil)
+	router := mux.NewRouter().SkipClean(true)
+	router.PathPrefix("/v1/").HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		plain, err := aead.Open(nil, nonce, sealed, nil)
+		if err != nil {
+			w.WriteHeader(http.StatusInternalServerError)
+			return
+		}
+		w.Header().Set("Content-Type", "application/json")
+		_, _ = w.Write(plain)
+	})
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", nil, err
+	}
+	server := &http.Server{Handler: router, ReadHeaderTimeout: time.Minute}
+	go func() { _ = server.Serve(listener) }()
+	return listener.Addr().String(), func() { _ = server.Shutdown(context.Background()) }, nil
+}
+
+// raftFloor is one node of bare hashicorp/raft: the log in raft-boltdb, the
+// state in Pebble without its own log.
+type raftFloor struct {
+	raft  *raft.Raft
+	store *raftboltdb.BoltStore
+	db    *pebble.DB
+}
+
+func newRaftFloor(dir string) (f *raftFloor, err error) {
+	f = new(raftFloor)
+	defer func() {
+		if err != nil {
+			f.close()
+		}
+	}()
+	f.store, err = raftboltdb.New(raftboltdb.Options{
+		Path: filepath.Join(dir, "raft.db"), BoltOptions: &bbolt.Options{NoFreelistSync: true, FreelistType: bbolt.FreelistMapType},
+	})
+	if err != nil {
+		return f, err
+	}
+	if f.db, err = pebble.Open(filepath.Join(dir, "state"), &pebble.Options{DisableWAL: true, Logger: silent{}}); err != nil {
+		return f, err
+	}
+	addr, transport := raft.NewInmemTransport("")
+	c := raft.DefaultConfig()
+	c.LocalID, c.Logger = "a", hclog.NewNullLogger()
+	c.MaxAppendEntries, c.BatchApplyCh = 512, true
+	f.raft, err = raft.NewRaft(c, &floorMachine{f.db}, f.store, f.store, raft.NewDiscardSnapshotStore(), transport)
+	if err != nil {
+		return f, err
+	}
+	err = f.raft.BootstrapCluster(raft.Configuration{Servers: []raft.Server{{ID: "a", Address: addr}}}).Error()
+	if err != nil {
+		return f, err
+	}
+	select {
+	case <-f.raft.LeaderCh():
+		return f, nil
+	case <-time.After(time.Minute):
+		return f, errors.New("the floor's node does not lead")
+	}
+}
+
+func (f *raftFloor) close() {
+	if f.raft != nil {
+		_ = f.raft.Shutdown().Error()
+	}
+	if f.db != nil {
+		_ = f.db.Close()
+	}
+	if f.store != nil {
+		_ = f.store.Close()
+	}
+}
+
+// workers propose entries of entryBytes.
+func (f *raftFloor) workers(n int) []worker {
+	list := make([]worker, n)
+	for i := range list {
+		data := make([]byte, entryBytes)
+		_, _ = rand.Read(data)
+		list[i] = &proposer{raft: f.raft, data: data}
+	}
+	return list
+}
+
+type proposer struct {
+	raft *raft.Raft
+	data []byte
+}
+
+func (p *proposer) do(n int) error {
+	data := append([]byte(nil), p.data...)
+	binary.BigEndian.PutUint64(data[8:], uint64(n)) // #nosec G115 -- a counter
+	return p.raft.Apply(data, time.Minute).Error()
+}
+
+func (p *proposer) close() {}
+
+// floorMachine stores each entry as a row, and the index beside it.
+type floorMachine struct{ db *pebble.DB }
+
+var _ raft.BatchingFSM = (*floorMachine)(nil)
+
+func (m *floorMachine) Apply(l *raft.Log) any { return m.ApplyBatch([]*raft.Log{l})[0] }
+
+func (m *floorMachine) ApplyBatch(logs []*raft.Log) []any {
+	batch := m.db.NewBatch()
+	for _, l := range logs {
+		if l.Type == raft.LogCommand {
+			_ = batch.Set(l.Data[:16], l.Data[16:], nil)
+		}
+	}
+	_ = batch.Set([]byte("index"), binary.BigEndian.AppendUint64(nil, logs[len(logs)-1].Index), nil)
+	if err := batch.Commit(pebble.NoSync); err != nil {
+		panic(fmt.Errorf("bench: floor: %w", err))
+	}
+	return make([]any, len(logs))
+}
+
+func (m *floorMachine) Snapshot() (raft.FSMSnapshot, error) {
+	return nil, errors.New("bench: the floor takes no snapshots")
+}
+
+func (m *floorMachine) Restore(io.ReadCloser) error {
+	return errors.New("bench: the floor takes no snapshots")
+}
+
+// silent keeps the floor's store quiet.
+type silent struct{}
+
+func (silent) Infof(string, ...any)  {}
+func (silent) Errorf(string, ...any) {}
+func (silent) Fatalf(format string, args ...any) {
+	panic(fmt.Sprintf("bench: floor: "+format, args...))
+}

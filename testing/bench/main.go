@@ -1,0 +1,126 @@
+package main
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"net/http"
+	"os"
+	"runtime"
+	"slices"
+	"time"
+)
+
+// options are the flags.
+type options struct {
+	binary string
+	conns  int
+	rounds int
+	round  time.Duration
+}
+
+func main() {
+	var o options
+	flag.StringVar(&o.binary, "binary", "bin/coffer", "the server to measure")
+	flag.IntVar(&o.conns, "conns", 32, "connections")
+	flag.IntVar(&o.rounds, "rounds", 3, "rounds of each measurement; the median counts")
+	flag.DurationVar(&o.round, "round", 3*time.Second, "length of a round")
+	flag.Parse()
+	if err := run(o); err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+}
+
+// rig is all that is under load in a run.
+type rig struct {
+	options
+	httpAddr string
+	raft     *raftFloor
+	server   *target
+}
+
+func run(o options) error {
+	if o.conns < 1 || o.rounds < 1 || o.round <= 0 {
+		return errors.New("conns, rounds and round must be positive")
+	}
+	dir, err := os.MkdirTemp("", "coffer-bench-")
+	if err != nil {
+		return err
+	}
+	defer func() { _ = os.RemoveAll(dir) }()
+	r := &rig{options: o}
+	var stop func()
+	if r.httpAddr, stop, err = httpFloor(); err != nil {
+		return err
+	}
+	defer stop()
+	if r.raft, err = newRaftFloor(dir); err != nil {
+		return err
+	}
+	defer r.raft.close()
+	if r.server, err = startServer(o.binary); err != nil {
+		return err
+	}
+	defer r.server.stop()
+	fmt.Printf("%d CPUs, %d connections, %d rounds of %s; rates are medians, in answers a second\n\n",
+		runtime.NumCPU(), o.conns, o.rounds, o.round)
+	fmt.Printf("%-14s %10s %10s %10s %10s   %-20s %10s %7s %6s\n", "work", "rate", "p50", "p99", "max", "floor", "rate", "ratio", "goal")
+	for _, w := range works() {
+		if err := r.measure(w); err != nil {
+			return fmt.Errorf("%s: %w", w.name, err)
+		}
+	}
+	return nil
+}
+
+// measure alternates rounds of the floor and of the server.
+func (r *rig) measure(w work) error {
+	floor, stopFloor, err := r.floorWorkers(w)
+	if err != nil {
+		return err
+	}
+	defer stopFloor()
+	list, stop, err := clients(r.server.addr, r.conns, w.want, w.request)
+	if err != nil {
+		return err
+	}
+	defer stop()
+	var below, got []outcome
+	for range r.rounds {
+		f, err := load(floor, r.round)
+		if err != nil {
+			return err
+		}
+		s, err := load(list, r.round)
+		if err != nil {
+			return err
+		}
+		below, got = append(below, f), append(got, s)
+	}
+	f, s := median(below), median(got)
+	fmt.Printf("%-14s %10.0f %10s %10s %10s   %-20s %10.0f %7.2f %6.2f\n",
+		w.name, s.rate, short(s.p50), short(s.p99), short(s.most), w.floor, f.rate, s.rate/f.rate, w.goal)
+	return nil
+}
+
+func (r *rig) floorWorkers(w work) ([]worker, func(), error) {
+	if w.floor == floorRaft {
+		return r.raft.workers(r.conns), func() {}, nil
+	}
+	request := message(http.MethodGet, "/v1/secret/data/app", rootToken, "")
+	return clients(r.httpAddr, r.conns, http.StatusOK, func(int, int) []byte { return request })
+}
+
+// median is the round with the median rate.
+func median(list []outcome) outcome {
+	slices.SortFunc(list, func(a, b outcome) int {
+		if a.rate < b.rate {
+			return -1
+		}
+		return 1
+	})
+	return list[len(list)/2]
+}
+
+func short(d time.Duration) string { return d.Round(10 * time.Microsecond).String() }

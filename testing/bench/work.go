@@ -1,0 +1,56 @@
+package main
+
+import (
+	"fmt"
+	"net/http"
+)
+
+// secrets is how many different secrets are read and written.
+const secrets = 1000
+
+// work is one kind of request, and the floor that it is held against.
+type work struct {
+	name  string
+	floor string
+	goal  float64
+	want  int
+	// request makes the n-th request of a connection.
+	request func(conn, n int) []byte
+}
+
+// The names of the floors.
+const (
+	floorHTTP = "bare gorilla/mux"
+	floorRaft = "bare hashicorp/raft"
+)
+
+// value is a body of about 400 bytes, as the floors handle.
+const value = `{"data":{"username":"app","password":"Tr0ub4dor&3-and-a-rather-long-tail-to-fill-the-line","note":"` +
+	`0123456789012345678901234567890123456789012345678901234567890123456789012345678901234567890123456789` +
+	`0123456789012345678901234567890123456789012345678901234567890123456789012345678901234567890123456789` +
+	`012345678901234567890123456789012345678901234567890123456789","n":1}}`
+
+// works are what is measured, in order.
+func works() []work {
+	reads := messages(http.MethodGet, "")
+	writes := messages(http.MethodPost, value)
+	create := message(http.MethodPost, "/v1/auth/token/create", rootToken, `{"policies":["default"],"ttl":"1h"}`)
+	return []work{
+		{"kv v2 write", floorRaft, 0.4, http.StatusOK, pick(writes)},
+		{"kv v2 read", floorHTTP, 0.5, http.StatusOK, pick(reads)},
+		{"token create", floorRaft, 0.4, http.StatusOK, func(int, int) []byte { return create }},
+	}
+}
+
+func messages(method, body string) [][]byte {
+	list := make([][]byte, secrets)
+	for i := range list {
+		list[i] = message(method, fmt.Sprintf("/v1/secret/data/app/%d/database", i), rootToken, body)
+	}
+	return list
+}
+
+// pick spreads the connections over the secrets.
+func pick(list [][]byte) func(conn, n int) []byte {
+	return func(conn, n int) []byte { return list[(conn*31+n)%len(list)] }
+}
