@@ -90,13 +90,15 @@ type kvRunner func(ctx context.Context, c *client.Client, p kvPath, args []strin
 // the path.
 func (a *app) kvCommand(use, short string, most int, run kvRunner) *cobra.Command {
 	m := new(kvMount)
-	return m.flag(a.remote(use, short, 1, most, func(ctx context.Context, c *client.Client, args []string) error {
+	cmd := m.flag(a.remote(use, short, 1, most, func(ctx context.Context, c *client.Client, args []string) error {
 		p, err := a.find(ctx, m.mount, args[0])
 		if err != nil {
 			return err
 		}
 		return run(ctx, c, p, args[1:])
 	}))
+	a.completePaths(cmd, a.listSecrets)
+	return cmd
 }
 
 // pathTitled prints a path below a title, as people see it before the data.
@@ -104,16 +106,9 @@ func pathTitled(title, path string) string {
 	return banner(title, len(path)) + "\n" + path + "\n\n"
 }
 
-// metadataTable is a table of what is told of a version; what is empty is said
-// to be.
-func metadataTable(title string, m map[string]any) string {
-	rows := mapRows(m)
-	for _, row := range rows {
-		if row[1] == "" {
-			row[1] = "n/a"
-		}
-	}
-	return mapBanner(title, m) + "\n" + keyValue(rows)
+// mapTable is a table of a map below a title.
+func mapTable(title string, m map[string]any) string {
+	return mapBanner(title, m) + "\n" + keyValue(mapRows(m))
 }
 
 // parseVersions reads -versions=1,2 and the flag given again.

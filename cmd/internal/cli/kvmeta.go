@@ -36,7 +36,7 @@ func metaTables(s *client.Secret, path string) string {
 	about := maps.Clone(s.Data)
 	versions, _ := about["versions"].(map[string]any)
 	delete(about, "versions")
-	out := pathTitled("Metadata Path", path) + metadataTable("Metadata", about)
+	out := pathTitled("Metadata Path", path) + mapTable("Metadata", about)
 	byNumber := func(a, b string) int {
 		x, _ := strconv.Atoi(a)
 		y, _ := strconv.Atoi(b)
@@ -44,7 +44,7 @@ func metaTables(s *client.Secret, path string) string {
 	}
 	for _, n := range slices.SortedFunc(maps.Keys(versions), byNumber) {
 		if v, ok := versions[n].(map[string]any); ok {
-			out += "\n" + metadataTable("Version "+n, v)
+			out += "\n" + mapTable("Version "+n, v)
 		}
 	}
 	return out

@@ -43,7 +43,7 @@ func (a *app) kvSecret(s *client.Secret, p kvPath) error {
 			return a.secret(s)
 		}
 		a.warnings(s)
-		return a.text(mapBanner("Data", s.Data) + "\n" + keyValue(mapRows(s.Data)))
+		return a.text(mapTable("Data", s.Data))
 	}
 	data, _ := s.Data["data"].(map[string]any)
 	if a.opts.field != "" {
@@ -56,10 +56,10 @@ func (a *app) kvSecret(s *client.Secret, p kvPath) error {
 		a.warnings(s)
 		out := pathTitled("Secret Path", p.at("data"))
 		if metadata, ok := s.Data["metadata"].(map[string]any); ok {
-			out += metadataTable("Metadata", metadata)
+			out += mapTable("Metadata", metadata)
 		}
 		if data != nil {
-			out += "\n" + mapBanner("Data", data) + "\n" + keyValue(mapRows(data))
+			out += "\n" + mapTable("Data", data)
 		}
 		return out
 	})
@@ -89,6 +89,7 @@ func (a *app) kvList() *cobra.Command {
 		return a.listed(s, at, detailed)
 	}
 	cmd := m.flag(page.flags(a.remote("list [options] PATH", "List the secrets below a path", 0, 1, run)))
+	a.completePaths(cmd, a.listSecrets)
 	cmd.Flags().BoolVar(&detailed, "detailed", false, "Also print what is told of each name.")
 	return cmd
 }

@@ -82,7 +82,7 @@ func (a *app) kvWritten(s *client.Secret, path string) error {
 	}
 	return a.show(s, func() string {
 		a.warnings(s)
-		return pathTitled("Secret Path", path) + metadataTable("Metadata", s.Data)
+		return pathTitled("Secret Path", path) + mapTable("Metadata", s.Data)
 	})
 }
 

@@ -51,6 +51,7 @@ func (a *app) readCommand() *cobra.Command {
 			}
 			return a.secret(s)
 		})
+	a.completePaths(cmd, listFolder)
 	cmd.Example = "Read a secret, or a credential that is made for you:\n  $ coffer read database/creds/app\n" +
 		"Read with parameters:\n  $ coffer read aws/sts/s3 ttl=15m"
 	return a.withField(cmd)
@@ -86,6 +87,7 @@ func (a *app) writeCommand() *cobra.Command {
 			}
 			return a.done(s, "Success! Data written to: %s", path)
 		})
+	a.completePaths(cmd, listFolder)
 	cmd.Flags().BoolVarP(&force, "force", "f", false, "Write without data.")
 	cmd.Long = "Write to a path. Data is given as KEY=VALUE; KEY=@FILE and KEY=- take the value from a file or from\n" +
 		"standard input, @FILE and - a whole JSON object. Write KEY=\\@TEXT for a value that begins with @."
@@ -114,7 +116,7 @@ func (a *app) patchCommand() *cobra.Command {
 }
 
 func (a *app) deleteCommand() *cobra.Command {
-	return a.withField(a.remote("delete [options] PATH [KEY=VALUE...]", "Delete what is at a path", 1, -1,
+	cmd := a.remote("delete [options] PATH [KEY=VALUE...]", "Delete what is at a path", 1, -1,
 		func(ctx context.Context, c *client.Client, args []string) error {
 			path := sanitize(args[0])
 			query, err := a.in.values(args[1:])
@@ -126,7 +128,9 @@ func (a *app) deleteCommand() *cobra.Command {
 				return remotef(err, "Error deleting %s", path)
 			}
 			return a.done(s, "Success! Data deleted (if it existed) at: %s", path)
-		}))
+		})
+	a.completePaths(cmd, listFolder)
+	return a.withField(cmd)
 }
 
 // paging are the flags of lists.
@@ -181,6 +185,7 @@ func (a *app) lister(use, short, doing string, call listCall) *cobra.Command {
 		return a.listed(s, path, detailed)
 	})
 	cmd.Flags().BoolVar(&detailed, "detailed", false, "Also print what is told of each name.")
+	a.completePaths(cmd, listFolder)
 	return a.withField(p.flags(cmd))
 }
 

@@ -131,23 +131,16 @@ func mountTable(all map[string]client.Mount, detailed bool) string {
 	rows := make([][]string, 0, len(all))
 	for _, path := range slices.Sorted(maps.Keys(all)) {
 		m := all[path]
-		row := []string{path, m.Type, m.Accessor, orNA(m.Description)}
+		row := []string{path, m.Type, m.Accessor, m.Description}
 		if detailed {
 			row = []string{
 				path, m.Type, m.Accessor, systemTTL(m.Config.DefaultLeaseTTL), systemTTL(m.Config.MaxLeaseTTL),
-				orNA(m.Config.ListingVisibility), orNA(m.Config.TokenType), cell("", m.Options), orNA(m.Description), m.UUID,
+				m.Config.ListingVisibility, m.Config.TokenType, cell("", m.Options), m.Description, m.UUID,
 			}
 		}
 		rows = append(rows, row)
 	}
 	return titled(names, rows)
-}
-
-func orNA(text string) string {
-	if text == "" {
-		return "n/a"
-	}
-	return text
 }
 
 func systemTTL(seconds int64) string {

@@ -88,7 +88,7 @@ func sealRows(s *client.SealStatus) [][]string {
 	if s.Migration {
 		rows = append(rows, []string{"Seal Migration in Progress", yes(s.Migration)})
 	}
-	rows = append(rows, []string{"Version", s.Version}, []string{"Build Date", orNA(s.BuildDate)}, []string{"Storage Type", s.StorageType})
+	rows = append(rows, []string{"Version", s.Version}, []string{"Build Date", s.BuildDate}, []string{"Storage Type", s.StorageType})
 	if s.ClusterName != "" && s.ClusterID != "" {
 		rows = append(rows, []string{"Cluster Name", s.ClusterName}, []string{"Cluster ID", s.ClusterID})
 	}
@@ -100,13 +100,9 @@ func leaderRows(s *nodeStatus) [][]string {
 	if !s.HAEnabled || s.Sealed {
 		return rows
 	}
-	cluster := s.LeaderCluster
-	if cluster == "" {
-		cluster = "n/a"
-	}
-	rows = append(rows, []string{"HA Cluster", cluster})
+	rows = append(rows, []string{"HA Cluster", s.LeaderCluster})
 	if s.IsSelf {
-		rows = append(rows, []string{"HA Mode", "active"}, []string{"Active Since", orNA(s.ActiveTime)})
+		rows = append(rows, []string{"HA Mode", "active"}, []string{"Active Since", s.ActiveTime})
 	} else {
 		address := s.LeaderAddress
 		if address == "" {

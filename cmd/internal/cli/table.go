@@ -36,8 +36,16 @@ func columns(rows [][]string) string {
 	return b.String()
 }
 
-// titled puts names and dashes of the same length above rows.
+// titled puts names and dashes of the same length above rows. What is empty is
+// said to be.
 func titled(names []string, rows [][]string) string {
+	for _, row := range rows {
+		for i, text := range row {
+			if text == "" {
+				row[i] = "n/a"
+			}
+		}
+	}
 	dashes := make([]string, len(names))
 	for i, name := range names {
 		dashes[i] = strings.Repeat("-", len(name))
