@@ -1,0 +1,204 @@
+package conformance_test
+
+import (
+	"bufio"
+	"bytes"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/coffer-secrets/coffer/testing/conformance/api"
+)
+
+// patience bounds what must happen, but nobody knows when.
+const patience = 30 * time.Second
+
+var (
+	// binary is the server's program, dev the server that most tests share.
+	binary string
+	dev    *server
+)
+
+func TestMain(m *testing.M) { os.Exit(run(m)) }
+
+func run(m *testing.M) (code int) {
+	dir, err := os.MkdirTemp("", "coffer-conformance-")
+	if err == nil {
+		defer os.RemoveAll(dir) //nolint:errcheck // nothing depends on it
+		err = prepare(dir)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	code = m.Run()
+	if err := dev.stop(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	return code
+}
+
+// prepare builds the program if there is none, and starts the shared server.
+func prepare(dir string) (err error) {
+	// What the developer's shell says of servers must not reach the clients.
+	for _, pair := range os.Environ() {
+		name, _, _ := strings.Cut(pair, "=")
+		if strings.HasPrefix(name, "VAULT_") || strings.HasPrefix(name, "BAO_") || strings.HasPrefix(name, "COFFER_") && name != "COFFER_BINARY" {
+			if err := os.Unsetenv(name); err != nil {
+				return err
+			}
+		}
+	}
+	if binary = os.Getenv("COFFER_BINARY"); binary == "" {
+		binary = filepath.Join(dir, "coffer")
+		build := exec.Command("go", "build", "-o", binary, "./cmd/coffer")
+		build.Dir = filepath.Join("..", "..")
+		if out, err := build.CombinedOutput(); err != nil {
+			return fmt.Errorf("build the server: %w\n%s", err, out)
+		}
+	}
+	if err := os.Setenv("HOME", dir); err != nil { // keep the clients from the developer's token
+		return err
+	}
+	token := "root-" + rand.Text()
+	dev, err = start("-dev", "-dev-no-store-token", "-dev-root-token-id="+token, "-dev-listen-address=127.0.0.1:0")
+	if err == nil {
+		dev.token = token
+	}
+	return err
+}
+
+// server is a Coffer process.
+type server struct {
+	address string
+	token   string
+
+	cmd  *exec.Cmd
+	log  lockedBuffer
+	done chan struct{} // closed when the process has ended; err is set before
+	err  error
+}
+
+var listens = regexp.MustCompile(`Listener 1: tcp \(addr: "([^"]+)"`)
+
+// start runs "coffer server" and returns when its listener is open.
+func start(args ...string) (*server, error) {
+	s := &server{done: make(chan struct{})}
+	s.cmd = exec.Command(binary, append([]string{"server"}, args...)...) //nolint:gosec // the program under test
+	s.cmd.Stderr = &s.log
+	stdout, err := s.cmd.StdoutPipe()
+	if err != nil {
+		return nil, err
+	}
+	if err := s.cmd.Start(); err != nil {
+		return nil, err
+	}
+	ready := make(chan string, 1)
+	go func() {
+		defer close(s.done)
+		awaitStart(stdout, ready)
+		s.err = s.cmd.Wait()
+	}()
+	select {
+	case address := <-ready:
+		s.address = "http://" + address
+		return s, nil
+	case <-s.done:
+		return nil, fmt.Errorf("the server did not start: %w\n%s", s.err, s.log.String())
+	case <-time.After(patience):
+		return nil, errors.Join(errors.New("the server did not start in time"), s.stop())
+	}
+}
+
+// awaitStart reads all that the process tells; its address comes before the line
+// that says it has started.
+func awaitStart(stdout io.Reader, ready chan<- string) {
+	address := ""
+	for lines := bufio.NewScanner(stdout); lines.Scan(); {
+		if m := listens.FindStringSubmatch(lines.Text()); m != nil {
+			address = m[1]
+		}
+		if strings.Contains(lines.Text(), "server started!") {
+			ready <- address
+		}
+	}
+}
+
+// stop ends the process. A server that panicked under way has failed.
+func (s *server) stop() error {
+	if err := s.cmd.Process.Signal(syscall.SIGTERM); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		return err
+	}
+	select {
+	case <-s.done:
+	case <-time.After(patience):
+		err := s.cmd.Process.Kill()
+		<-s.done
+		return errors.Join(errors.New("the server did not stop in time and was killed"), err)
+	}
+	if text := s.log.String(); s.err != nil || strings.Contains(text, "panic") {
+		return fmt.Errorf("the server failed: %w\n%s", s.err, text)
+	}
+	return nil
+}
+
+// configured starts a server of the test's own that nobody has initialised.
+func configured(t *testing.T, stanzas string) *server {
+	t.Helper()
+	dir := t.TempDir()
+	file := filepath.Join(dir, "coffer.hcl")
+	text := fmt.Sprintf("storage \"raft\" {\n  path = %q\n  node_id = \"node\"\n}\n"+
+		"listener \"tcp\" {\n  address = \"127.0.0.1:0\"\n  tls_disable = true\n}\n%s\n", filepath.Join(dir, "data"), stanzas)
+	check(t, os.WriteFile(file, []byte(text), 0o600))
+	s := must(start("-config=" + file))(t)
+	t.Cleanup(func() { check(t, s.stop()) })
+	return s
+}
+
+// client returns a client of the server that has its root token.
+func (s *server) client(t testing.TB) *api.Client {
+	t.Helper()
+	cfg := api.DefaultConfig()
+	check(t, cfg.Error)
+	cfg.Address = s.address
+	c := must(api.NewClient(cfg))(t)
+	c.SetToken(s.token)
+	return c
+}
+
+// as returns a client like c with another token.
+func as(t testing.TB, c *api.Client, token string) *api.Client {
+	t.Helper()
+	other := must(c.Clone())(t)
+	other.SetToken(token)
+	return other
+}
+
+// lockedBuffer is a buffer that a process writes while a test reads.
+type lockedBuffer struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (b *lockedBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.Write(p)
+}
+
+func (b *lockedBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.String()
+}
