@@ -81,7 +81,7 @@ func (l *Listener) keys() table {
 		"redact_addresses":                      refusedIfOn(whyRedact),
 		"redact_cluster_name":                   refusedIfOn(whyRedact),
 		"redact_version":                        refusedIfOn(whyRedact),
-		"chroot_namespace":                      refused("there are no namespaces besides the root"),
+		"chroot_namespace":                      refused(whyNamespaces),
 		"tls_acme_ca_directory":                 refused("certificates come from files"),
 		"tls_acme_domains":                      refused("certificates come from files"),
 		"disable_replication_status_endpoints":  quiet(),

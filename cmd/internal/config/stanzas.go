@@ -8,6 +8,7 @@ const (
 	whyEnterprise = "it belongs to an edition that this server is not"
 	whyDefault    = "Coffer has no such cache or limit to set"
 	whyPrometheus = "only the Prometheus form of metrics is offered"
+	whyNamespaces = "there are no namespaces besides the root"
 	whyPlugins    = "engines are part of the binary, and plugins are not run"
 )
 
@@ -40,29 +41,32 @@ func (c *Config) top() table {
 		"ha_storage": refused("the storage stanza serves this too"),
 		"service_registration": ignored(
 			"orchestrators learn of a node's state from sys/health"),
-		"kms_library":      refused("PKCS#11 seals are not offered"),
-		"entropy":          refused("random numbers come from the operating system"),
-		"audit":            refused("audit devices are enabled over the API"),
-		"initialize":       refused("a cluster is initialised over the API"),
-		"plugin":           refused(whyPlugins),
-		"disable_sealwrap": quiet(), "disable_clustering": refusedIfOn("every node is part of a cluster, if only its own"),
-		"user_lockout":                        ignored("there is no method of logging in that it applies to"),
-		"enable_multiseal":                    refusedIfOn("one seal is used at a time"),
-		"disable_mlock":                       quiet(), // memory is kept off the disk by the service manager
-		"introspection_endpoint":              refusedIfOn("the inner state of a server is not shown"),
-		"unsafe_allow_api_audit_creation":     quiet(),
-		"allow_audit_log_prefixing":           quiet(),
-		"unsafe_cross_namespace_identity":     refusedIfOn("there are no namespaces besides the root"),
-		"administrative_namespace_path":       refused("there are no namespaces besides the root"),
-		"enable_post_unseal_trace":            ignored("traces are taken with sys/pprof"),
-		"disable_standby_reads":               ignored("what a follower may answer is said by the request"),
-		"remove_irrevocable_lease_after":      ignored("leases that cannot be revoked are kept and shown"),
-		"detect_deadlocks":                    ignored("the race detector does that in tests"),
-		"imprecise_lease_role_tracking":       quiet(),
-		"disable_printable_check":             ignored("paths are always checked"),
-		"disable_ssc_tokens":                  quiet(),
-		"enable_response_header_hostname":     ignored("answers do not carry it"),
-		"enable_response_header_raft_node_id": ignored("answers do not carry it"),
+		"kms_library": refused("PKCS#11 seals are not offered"),
+		"entropy":     refused("random numbers come from the operating system"),
+		"audit":       refused("audit devices are enabled over the API"),
+		"initialize":  refused("a cluster is initialised over the API"),
+		"plugin":      refused(whyPlugins),
+	}
+	c.minor(t)
+	return t
+}
+
+// minor adds the keys of Vault's that configure nothing here.
+func (c *Config) minor(t table) {
+	for key, set := range (table{
+		"disable_sealwrap":                quiet(),
+		"disable_mlock":                   quiet(), // memory is kept off the disk by the service manager
+		"disable_ssc_tokens":              quiet(),
+		"allow_audit_log_prefixing":       quiet(),
+		"unsafe_allow_api_audit_creation": quiet(),
+		"imprecise_lease_role_tracking":   quiet(),
+		"disable_clustering":              refusedIfOn("every node is part of a cluster, if only its own"),
+		"enable_multiseal":                refusedIfOn("one seal is used at a time"),
+		"introspection_endpoint":          ignored("the inner state of a server is not shown"),
+		"unsafe_cross_namespace_identity": refusedIfOn(whyNamespaces),
+		"administrative_namespace_path":   refused(whyNamespaces),
+	}) {
+		t[key] = set
 	}
 	for key, why := range map[string]string{
 		"disable_cache": whyDefault, "cache_size": whyDefault, "plugin_tmpdir": whyPlugins, "plugin_file_uid": whyPlugins,
@@ -71,10 +75,17 @@ func (c *Config) top() table {
 		"log_requests_level": "finished requests are in the audit log", "experiments": whyEnterprise, "license_path": whyEnterprise,
 		"disable_performance_standby": whyEnterprise, "reporting": whyEnterprise, "sentinel": whyEnterprise, "request_limiter": whyEnterprise,
 		"adaptive_overload_protection": whyEnterprise, "replication": whyEnterprise,
+		"user_lockout":                        "there is no method of logging in that it applies to",
+		"enable_post_unseal_trace":            "traces are taken with sys/pprof",
+		"disable_standby_reads":               "what a follower may answer is said by the request",
+		"remove_irrevocable_lease_after":      "leases that cannot be revoked are kept and shown",
+		"detect_deadlocks":                    "the race detector does that in tests",
+		"disable_printable_check":             "paths are always checked",
+		"enable_response_header_hostname":     "answers do not carry it",
+		"enable_response_header_raft_node_id": "answers do not carry it",
 	} {
 		t[key] = ignored(why)
 	}
-	return t
 }
 
 const whyRotate = "let logrotate move the file and send SIGHUP"
