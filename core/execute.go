@@ -77,6 +77,13 @@ func (u *Unsealed) encode(tx *state.Tx, a *authorised, resp *engines.Response) (
 	if auth, ok := resp.Data.(*answer.Auth); ok {
 		env.Auth, env.Data = auth, nil
 	}
+	if resp.Auth != nil {
+		var err error
+		if env.Auth, err = u.login(tx, a, resp.Auth, env); err != nil {
+			return nil, err
+		}
+		env.Data = nil // an answer is a login or data, never both
+	}
 	if info, ok := resp.Data.(*answer.Info); ok {
 		env.WrapInfo, env.Data = info, nil
 	}

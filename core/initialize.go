@@ -82,7 +82,12 @@ func (c *Core) Init(ctx context.Context, req InitRequest) (*InitResult, error) {
 		}
 		result.RootToken = base64.StdEncoding.EncodeToString(encrypted)
 	}
-	return result, c.autoUnsealLocked(ctx)
+	if err := c.autoUnsealLocked(ctx); err != nil {
+		// The keys are shown now or never: that the seal fails is for later.
+		c.log.Error("unsealing failed and will be tried again", "error", err, "cause", errors.Unwrap(err))
+		c.background.Go(func() { c.KeepUnsealing(c.ctx) })
+	}
+	return result, nil
 }
 
 func (c *Core) bootstrap(ctx context.Context) error {

@@ -19,17 +19,25 @@ const countStep = 1 << 24
 // changeKeyring runs change on the present keyring and commits what it
 // returns, sealed under rootKey. The caller holds keyMu.
 func (u *Unsealed) changeKeyring(ctx context.Context, rootKey []byte, more map[string][]byte, change func(k *seal.Keyring) (*seal.Keyring, error)) error {
-	var changed *seal.Keyring
+	var present, changed *seal.Keyring // perhaps the same
+	forget := func() {
+		for _, k := range []*seal.Keyring{present, changed} {
+			if k != nil {
+				k.Zero()
+			}
+		}
+		present, changed = nil, nil
+	}
+	defer forget()
 	_, err := u.store.Update(ctx, func(tx *state.Tx) error {
+		forget()
 		sealed, err := tx.GetBoot(bootKeyring)
 		if err != nil {
 			return err
 		}
-		present, err := seal.OpenKeyring(u.rootKey, sealed)
-		if err != nil {
+		if present, err = seal.OpenKeyring(u.rootKey, sealed); err != nil {
 			return engines.Internal(err)
 		}
-		defer present.Zero()
 		if changed, err = change(present); err != nil {
 			return engines.Internal(err)
 		}

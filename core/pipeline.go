@@ -143,15 +143,13 @@ func (u *Unsealed) serve(ctx context.Context, tx *state.Tx, d *decoded, readOnly
 func (u *Unsealed) answerCounted(ctx context.Context, tx *state.Tx, a *authenticated) (*Outbound, error) {
 	last := a.token.NumUses == 1
 	if !last {
-		if err := u.tokens.Use(tx, a.token); err != nil {
+		used, err := u.tokens.Use(tx, a.token)
+		if err != nil {
 			return nil, err
 		}
+		a.token = used // what the handler sees and may write again
 	}
-	mark := tx.Mark()
 	out, failed := u.answer(ctx, tx, a)
-	if failed != nil {
-		tx.Rollback(mark)
-	}
 	if last {
 		if err := u.tokens.Revoke(tx, a.token); err != nil {
 			return nil, err
@@ -165,8 +163,12 @@ func (u *Unsealed) answer(ctx context.Context, tx *state.Tx, a *authenticated) (
 	if err != nil {
 		return nil, err
 	}
+	mark := tx.Mark()
 	out, err := u.execute(ctx, tx, granted)
 	if err != nil {
+		if !engines.Keeps(err) {
+			tx.Rollback(mark)
+		}
 		return nil, err
 	}
 	out.Index = tx.Index()
@@ -221,10 +223,12 @@ func (u *Unsealed) route(ctx context.Context, tx *state.Tx, d *decoded) (*routed
 	r.fields, r.warnings, r.invalid = r.match.Decode(d.in.Op, query, d.body)
 	if r.does == engines.Update && r.op.Exists != nil && r.invalid == nil {
 		exists, err := r.op.Exists(ctx, u.request(tx, r, nil), mount.Storage(tx))
-		if err != nil {
+		switch {
+		case err != nil && engines.KindOf(err) == engines.KindInternal:
 			return nil, err
-		}
-		if !exists {
+		case err != nil: // for those to know who may know
+			r.invalid = err
+		case !exists:
 			r.does = engines.Create
 		}
 	}

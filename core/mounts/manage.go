@@ -3,6 +3,7 @@ package mounts
 import (
 	"context"
 	"encoding/binary"
+	"encoding/json"
 	"maps"
 	"strings"
 	"unicode/utf8"
@@ -71,8 +72,8 @@ func (m *Mounts) change(tx *state.Tx) (*Router, error) {
 	return r, tx.Put(generationKey(), binary.BigEndian.AppendUint64(nil, n+1), state.PutOptions{})
 }
 
-// Disable removes a mount and everything that it stored.
-func (m *Mounts) Disable(tx *state.Tx, path string) (*Mounted, error) {
+// Disable removes a mount of a class and everything that it stored.
+func (m *Mounts) Disable(tx *state.Tx, class engines.Class, path string) (*Mounted, error) {
 	r, err := m.change(tx)
 	if err != nil {
 		return nil, err
@@ -80,6 +81,9 @@ func (m *Mounts) Disable(tx *state.Tx, path string) (*Mounted, error) {
 	mounted, ok := r.Get(path)
 	if !ok {
 		return nil, nil
+	}
+	if (mounted.Class == engines.ClassAuth) != (class == engines.ClassAuth) {
+		return nil, engines.Invalidf("cannot disable %q here: it is a way to log in", path)
 	}
 	if permanent(path) {
 		return nil, engines.Invalidf("cannot disable %q: it is part of the system", path)
@@ -213,9 +217,15 @@ func normalizePath(path string) (string, error) {
 func isControl(r rune) bool { return r < 0x20 || r == 0x7f }
 
 func (m *Mounts) checkConfig(e *Entry) error {
-	const maxDescription = 4096
+	const maxDescription, maxOptions, maxSettings = 4096, 64, 64 << 10
 	if len(e.Description) > maxDescription {
 		return engines.Invalidf("description: at most %d bytes", maxDescription)
+	}
+	if len(e.Options) > maxOptions {
+		return engines.Invalidf("options: at most %d", maxOptions)
+	}
+	if text, err := json.Marshal(e); err != nil || len(text) > maxSettings {
+		return engines.Errorf(engines.KindTooLarge, "the mount's settings are larger than the limit of %d bytes", maxSettings)
 	}
 	c := &e.Config
 	if c.DefaultLeaseTTL < 0 || c.MaxLeaseTTL < 0 {

@@ -131,8 +131,8 @@ func (m *Mounts) Router(tx *state.Tx) (*Router, error) {
 		return r, nil
 	}
 	r, err := m.build(tx, index)
-	if err != nil {
-		return nil, err
+	if err != nil || tx.Dirty() { // may show what this transaction has not committed
+		return r, err
 	}
 	if old := m.current.Load(); old == nil || old.index < index {
 		m.current.CompareAndSwap(old, r)

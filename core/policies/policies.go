@@ -39,7 +39,14 @@ type Policies struct{ compiled atomic.Pointer[compiled] }
 type compiled struct {
 	index uint64
 	mu    sync.RWMutex
-	acls  map[string]*policy.ACL
+	acls  map[string]entry
+}
+
+// entry is what a list of policies came to, until the first of them expires;
+// the zero time if none does.
+type entry struct {
+	acl   *policy.ACL
+	until time.Time
 }
 
 // New returns policies with nothing compiled yet.
@@ -55,22 +62,22 @@ func (p *Policies) ACL(tx *state.Tx, names []string) (*policy.ACL, error) {
 	c := p.at(tx.TableIndex(state.Policies))
 	key := strings.Join(names, "\x00")
 	c.mu.RLock()
-	acl := c.acls[key]
+	known, ok := c.acls[key]
 	c.mu.RUnlock()
-	if acl != nil {
-		return acl, nil
+	if ok && (known.until.IsZero() || tx.Now().Before(known.until)) {
+		return known.acl, nil
 	}
-	acl, err := p.compile(tx, names)
-	if err != nil {
-		return nil, err
+	made, err := p.compile(tx, names)
+	if err != nil || tx.Dirty() { // may rest on what this transaction has not committed
+		return made.acl, err
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if len(c.acls) >= maxCompiled {
 		clear(c.acls)
 	}
-	c.acls[key] = acl
-	return acl, nil
+	c.acls[key] = made
+	return made.acl, nil
 }
 
 func (p *Policies) at(index uint64) *compiled {
@@ -79,7 +86,7 @@ func (p *Policies) at(index uint64) *compiled {
 		if c != nil && c.index == index {
 			return c
 		}
-		fresh := &compiled{index: index, acls: make(map[string]*policy.ACL)}
+		fresh := &compiled{index: index, acls: make(map[string]entry)}
 		if c != nil && c.index > index { // an older snapshot: compile for it alone
 			return fresh
 		}
@@ -89,37 +96,50 @@ func (p *Policies) at(index uint64) *compiled {
 	}
 }
 
-func (p *Policies) compile(tx *state.Tx, names []string) (*policy.ACL, error) {
+func (p *Policies) compile(tx *state.Tx, names []string) (entry, error) {
 	var list []*policy.Policy
+	var out entry
 	for _, name := range names {
 		if name == policy.Root {
 			list = append(list, policy.RootPolicy())
 			continue
 		}
+		if checkName(name) != nil {
+			continue // tokens may hold names that no policy can have
+		}
 		stored, err := p.Get(tx, name)
 		if err != nil {
-			return nil, err
+			return entry{}, err
 		}
-		if stored == nil || !stored.Expiration.IsZero() && !tx.Now().Before(stored.Expiration) {
+		if stored == nil {
 			continue
+		}
+		if end := stored.Expiration; !end.IsZero() {
+			if !tx.Now().Before(end) {
+				continue
+			}
+			if out.until.IsZero() || end.Before(out.until) {
+				out.until = end
+			}
 		}
 		parsed, err := policy.Parse(name, stored.Text)
 		if err != nil {
-			return nil, engines.Internal(err) // was parsed when it was written
+			return entry{}, engines.Internal(err) // was parsed when it was written
 		}
 		list = append(list, parsed)
 	}
-	return policy.Compile(list, nil), nil
+	out.acl = policy.Compile(list, nil)
+	return out, nil
 }
 
 // Get returns a policy, or nil if there is none of that name.
 func (p *Policies) Get(tx *state.Tx, name string) (*Stored, error) {
-	entry, err := region(tx).Get(aclDir + name)
-	if err != nil || entry == nil {
+	row, err := region(tx).Get(aclDir + name)
+	if err != nil || row == nil {
 		return nil, err
 	}
 	s := new(Stored)
-	if err := json.Unmarshal(entry.Value, s); err != nil {
+	if err := json.Unmarshal(row.Value, s); err != nil {
 		return nil, engines.Internal(err)
 	}
 	return s, nil

@@ -32,6 +32,9 @@ var (
 	ErrUnknownOutcome = errors.New("state: the outcome of the commit is unknown")
 )
 
+// errClosed is a replica that has been closed under the store.
+var errClosed = errors.New("state: the node is closed")
+
 // maxAttempts bounds how often a transaction runs that keeps losing to others.
 const maxAttempts = 24
 
@@ -73,6 +76,9 @@ func (s *Store) View(ctx context.Context, fn func(tx *Tx) error) error {
 // Local runs fn on what this node has, which may be behind the leader.
 func (s *Store) Local(fn func(tx *Tx) error) error {
 	view := s.replica.Local()
+	if view == nil {
+		return proposeError(errClosed)
+	}
 	defer view.Close()
 	return fn(s.begin(view))
 }
@@ -81,9 +87,11 @@ func (s *Store) Local(fn func(tx *Tx) error) error {
 // when others changed a row that it read. It returns the index at which the
 // outcome is visible.
 //
-// The first run uses this node's own state: if it commits, the commit itself
-// proves that the state was current. Any other outcome is an answer that rests
-// on reads, so fn runs again on a linearizable view before it counts.
+// The first run uses this node's own state. Its commit is fenced with the term
+// of that state: if it succeeds, this node led in that term and had applied all
+// that was answered before, so whatever fn read was current, whether it is a
+// condition of the commit or not. Any other outcome is an answer that rests on
+// reads, so fn runs again on a linearizable view before it counts.
 func (s *Store) Update(ctx context.Context, fn func(tx *Tx) error) (uint64, error) {
 	confirmed := false
 	var held *latch
@@ -104,12 +112,16 @@ func (s *Store) Update(ctx context.Context, fn func(tx *Tx) error) (uint64, erro
 			confirmed = true
 			continue
 		}
-		result, err := s.commit(ctx, tx)
+		result, err := s.commit(ctx, tx, !confirmed)
 		if err != nil {
 			return 0, err
 		}
-		if result.Code == fsm.OK || result.Code == fsm.Duplicate {
+		switch result.Code {
+		case fsm.OK, fsm.Duplicate:
 			return result.Index, nil
+		case fsm.StaleTerm: // the first change of a new leader
+			confirmed = true
+			continue
 		}
 		if held, err = s.contend(ctx, held, tx, result); err != nil {
 			return 0, err
@@ -122,7 +134,10 @@ func (s *Store) view(ctx context.Context, confirmed bool) (*fsm.View, error) {
 	if confirmed {
 		return s.replica.Read(ctx)
 	}
-	return s.replica.Local(), nil
+	if view := s.replica.Local(); view != nil {
+		return view, nil
+	}
+	return nil, errClosed
 }
 
 // contend waits for the latch of the row that a commit lost on, so that those
@@ -139,10 +154,16 @@ func (s *Store) contend(ctx context.Context, held *latch, tx *Tx, result fsm.Res
 	return s.latches.take(ctx, key)
 }
 
-func (s *Store) commit(ctx context.Context, tx *Tx) (fsm.Result, error) {
+func (s *Store) commit(ctx context.Context, tx *Tx, fenced bool) (fsm.Result, error) {
 	cmd, err := tx.command()
 	if err != nil {
 		return fsm.Result{}, err
+	}
+	if fenced {
+		if tx.term == 0 { // nothing has been applied: no fence can be told
+			return fsm.Result{Code: fsm.StaleTerm}, nil
+		}
+		cmd.FenceTerm = tx.term
 	}
 	cmd.RequestId = s.requestID()
 	result, err := s.replica.Propose(ctx, cmd)
@@ -180,6 +201,9 @@ func proposeError(err error) error {
 // it, or nil: a sealed node needs it.
 func ReadBoot(replica Replica, name string) ([]byte, error) {
 	view := replica.Local()
+	if view == nil {
+		return nil, errClosed
+	}
 	defer view.Close()
 	row, ok, err := view.Get(BootKey(name))
 	if err != nil || !ok {

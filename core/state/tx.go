@@ -15,8 +15,11 @@ const (
 	maxValueBytes  = 1 << 20
 	maxTxBytes     = 4 << 20
 	maxTxOps       = 8192
+	maxCheckBytes  = 2 << 20
 	valueOverhead  = 64
 	smallTxnWrites = 4
+	// recentChecks is how far back a check is looked for before it is repeated.
+	recentChecks = 32
 )
 
 // Row is a stored row, opened.
@@ -39,9 +42,11 @@ type Tx struct {
 	store  *Store
 	view   *fsm.View
 	now    time.Time
+	term   uint64
 	checks []*fsmpb.Check
 	writes []write
-	bytes  int
+	// bytes is the size of the writes, checked that of the checks.
+	bytes, checked int
 }
 
 // write is one buffered change, sealed when the transaction is committed.
@@ -58,7 +63,7 @@ type write struct {
 type Mark struct{ writes, bytes int }
 
 func (s *Store) begin(view *fsm.View) *Tx {
-	return &Tx{store: s, view: view, now: s.replica.Now()}
+	return &Tx{store: s, view: view, now: s.replica.Now(), term: view.Term()}
 }
 
 // Now is cluster time, the same throughout a transaction.
@@ -105,9 +110,9 @@ func (tx *Tx) buffered(key []byte) (*write, bool) {
 	return nil, false
 }
 
-// Sealed returns a row as stored and makes its version a condition of the
+// sealed returns a row as stored and makes its version a condition of the
 // commit. ok is false for a row that is not there. A row that the transaction
-// wrote itself comes back opened, with version 0 and opened true.
+// wrote itself comes back as own.
 func (tx *Tx) sealed(key []byte) (row fsm.Row, own *write, ok bool, err error) {
 	if w, decided := tx.buffered(key); decided {
 		return fsm.Row{}, w, w != nil, nil
@@ -116,8 +121,20 @@ func (tx *Tx) sealed(key []byte) (row fsm.Row, own *write, ok bool, err error) {
 	if err != nil {
 		return fsm.Row{}, nil, false, engines.Internal(err)
 	}
-	tx.checks = append(tx.checks, &fsmpb.Check{Key: key, Kind: fsmpb.Check_VERSION, Version: row.Version})
+	tx.check(key, fsmpb.Check_VERSION, row.Version)
 	return row, nil, ok, nil
+}
+
+// check remembers a condition of the commit. A transaction reads the same few
+// rows again and again: those are not repeated.
+func (tx *Tx) check(key []byte, kind fsmpb.Check_Kind, version uint64) {
+	for i := len(tx.checks) - 1; i >= max(0, len(tx.checks)-recentChecks); i-- {
+		if c := tx.checks[i]; c.GetKind() == kind && bytes.Equal(c.GetKey(), key) {
+			return
+		}
+	}
+	tx.checks = append(tx.checks, &fsmpb.Check{Key: key, Kind: kind, Version: version})
+	tx.checked += len(key) + valueOverhead/2
 }
 
 // Get returns a row, or nil if it is not there, and makes that a condition of
@@ -136,16 +153,16 @@ func (tx *Tx) Get(key []byte) (*Row, error) {
 // Peek is Get without the condition, for what only has to be true at the time
 // of the snapshot.
 func (tx *Tx) Peek(key []byte) (*Row, error) {
-	n := len(tx.checks)
+	n, size := len(tx.checks), tx.checked
 	row, err := tx.Get(key)
-	tx.checks = tx.checks[:n]
+	tx.checks, tx.checked = tx.checks[:n], size
 	return row, err
 }
 
 // RequireExists makes it a condition of the commit that a row is there,
 // whatever its version.
 func (tx *Tx) RequireExists(key []byte) {
-	tx.checks = append(tx.checks, &fsmpb.Check{Key: key, Kind: fsmpb.Check_EXISTS})
+	tx.check(key, fsmpb.Check_EXISTS, 0)
 }
 
 func (tx *Tx) open(key []byte, row fsm.Row) (*Row, error) {
@@ -205,15 +222,22 @@ func (tx *Tx) add(w write) error {
 	}
 	tx.bytes += len(w.key) + len(w.value) + len(w.Owner) + valueOverhead
 	if tx.bytes > maxTxBytes || len(tx.writes) >= maxTxOps {
-		return engines.Errorf(engines.KindTooLarge,
-			"the request changes more than fits one transaction (%d bytes or %d rows): split it", maxTxBytes, maxTxOps)
+		return errTooMuch("changes")
 	}
 	tx.writes = append(tx.writes, w)
 	return nil
 }
 
+func errTooMuch(does string) error {
+	return engines.Errorf(engines.KindTooLarge,
+		"the request %s more than fits one transaction (%d bytes or %d rows): split it", does, maxTxBytes, maxTxOps)
+}
+
 // command seals the writes into one command.
 func (tx *Tx) command() (*fsmpb.Command, error) {
+	if len(tx.checks) > maxTxOps || tx.checked > maxCheckBytes {
+		return nil, errTooMuch("rests on")
+	}
 	cmd := &fsmpb.Command{Checks: tx.checks, Writes: make([]*fsmpb.Write, 0, len(tx.writes))}
 	for i := range tx.writes {
 		w := &tx.writes[i]

@@ -74,6 +74,9 @@ func (s *system) metrics(_ context.Context, req *engines.Request, _ *state.Tx) (
 	if format := req.Fields.String("format"); format != "" && format != "prometheus" {
 		return nil, engines.Invalidf("format: only \"prometheus\" is offered")
 	}
+	if s.Metrics == nil {
+		return nil, engines.Errorf(engines.KindNotFound, "this node collects no metrics")
+	}
 	body, contentType, err := s.Metrics()
 	if err != nil {
 		return nil, engines.Internal(err)

@@ -94,6 +94,14 @@ func target(req *engines.Request) (path string, tune bool) {
 
 func isAuth(req *engines.Request) bool { return strings.HasPrefix(req.Path, "sys/auth/") }
 
+// classOf is what the request's path is about.
+func classOf(req *engines.Request) engines.Class {
+	if isAuth(req) {
+		return engines.ClassAuth
+	}
+	return engines.ClassSecret
+}
+
 func (s *system) listMounts(_ context.Context, _ *engines.Request, tx *state.Tx) (*engines.Response, error) {
 	return s.listClass(tx, false)
 }
@@ -193,10 +201,7 @@ func (s *system) enableOrTune(ctx context.Context, req *engines.Request, tx *sta
 	if tune {
 		return nil, s.Mounts().Tune(ctx, tx, path, func(e *mounts.Entry) error { return tuneEntry(e, f.Given()) })
 	}
-	class := engines.ClassSecret
-	if isAuth(req) {
-		class = engines.ClassAuth
-	}
+	class := classOf(req)
 	typ := f.String("type")
 	if typ == "" || typ == "plugin" {
 		typ = f.String("plugin_name")
@@ -296,7 +301,7 @@ func (s *system) disable(_ context.Context, req *engines.Request, tx *state.Tx) 
 	if tune {
 		return nil, engines.Errorf(engines.KindMethod, "unsupported operation")
 	}
-	_, err := s.Mounts().Disable(tx, path)
+	_, err := s.Mounts().Disable(tx, classOf(req), path)
 	return nil, err
 }
 

@@ -2,7 +2,7 @@ package tokens
 
 import (
 	"context"
-	"path"
+	"net/netip"
 	"slices"
 	"strings"
 	"time"
@@ -64,8 +64,14 @@ func (e *engine) issue(ctx context.Context, req *engines.Request, tx engines.Tx,
 			return nil, err
 		}
 	}
-	all := tx.(*state.Region).Tx() //nolint:forcetypeassert // the core's own engine runs on the core's own transactions
+	all := whole(tx)
 	if len(g.token.Parent) > 0 {
+		if depth, err := e.tokens.ancestors(all, g.token); err != nil || depth >= maxDepth {
+			if err == nil {
+				err = engines.Invalidf("the token would have more than %d ancestors: make it an orphan, or a child of another", maxDepth-1)
+			}
+			return nil, err
+		}
 		all.RequireExists(rowKey(g.token.Parent))
 	}
 	id, err := e.tokens.give(all, g)
@@ -166,6 +172,13 @@ func (g *grant) setKind() error {
 			g.token.Role = g.role.Name
 		}
 	}
+	if g.role != nil && g.role.Token.StrictlyBindIP {
+		addr := g.req.Caller.Addr.Unmap()
+		if !addr.IsValid() {
+			return engines.Invalidf("the role binds tokens to the caller's address, which is not known")
+		}
+		g.token.BoundCIDRs = []netip.Prefix{netip.PrefixFrom(addr, addr.BitLen())}
+	}
 	if len(g.token.BoundCIDRs) == 0 {
 		g.token.BoundCIDRs = g.caller.Token.BoundCIDRs // a child may not be used from further away than its parent
 	}
@@ -175,6 +188,8 @@ func (g *grant) setKind() error {
 	return nil
 }
 
+// setPolicies settles the policies. Only sudo or a role gives more than the
+// caller's own token has.
 func (g *grant) setPolicies() error {
 	f := g.req.Fields
 	asked := NormalizePolicies(f.Strings("policies"))
@@ -182,40 +197,61 @@ func (g *grant) setPolicies() error {
 		return engines.Invalidf("policies: at most %d", maxPolicies)
 	}
 	parent := g.caller.Token
-	final := asked
+	final, addDefault := slices.Clone(asked), true
 	switch {
 	case g.role != nil && g.role.limitsPolicies():
 		var err error
 		if final, err = g.role.policies(asked); err != nil {
 			return err
 		}
+		addDefault = !g.role.disallows(DefaultPolicy)
 	case len(asked) == 0:
-		final = parent.Policies
+		final, addDefault = slices.Clone(parent.Policies), false
 	case !g.sudo:
 		for _, name := range asked {
-			if name != DefaultPolicy && !slices.Contains(parent.Policies, name) {
+			if !slices.Contains(parent.Policies, name) && !parent.IsRoot() {
 				return engines.Invalidf("child policies must be subset of parent")
 			}
 		}
+		addDefault = slices.Contains(parent.Policies, DefaultPolicy)
 	}
-	if slices.Contains(final, RootPolicy) && !parent.IsRoot() {
-		return engines.Invalidf("root tokens may not be created without parent token being root")
+	if f.Bool("no_default_policy") || g.role != nil && g.role.Token.NoDefaultPolicy {
+		addDefault = false
+		if len(asked) == 0 {
+			final = slices.DeleteFunc(final, func(name string) bool { return name == DefaultPolicy })
+		}
 	}
-	noDefault := f.Bool("no_default_policy") || g.role != nil && g.role.Token.NoDefaultPolicy
-	final = slices.Clone(final)
-	if !noDefault && !slices.Contains(final, RootPolicy) {
+	if addDefault {
 		final = append(final, DefaultPolicy)
 	}
-	if noDefault && len(asked) == 0 {
-		final = slices.DeleteFunc(final, func(name string) bool { return name == DefaultPolicy })
-	}
 	g.token.Policies = NormalizePolicies(final)
+	return g.checkPolicies()
+}
+
+// checkPolicies refuses what no token, or not this one, may have.
+func (g *grant) checkPolicies() error {
+	t := g.token
+	if slices.Contains(t.Policies, wrappingPolicy) {
+		return engines.Invalidf("cannot assign policy %q", wrappingPolicy)
+	}
+	if !t.IsRoot() {
+		return nil
+	}
+	switch {
+	case !g.caller.Token.IsRoot():
+		return engines.Invalidf("root tokens may not be created without parent token being root")
+	case t.Type == Batch:
+		return engines.Invalidf("batch tokens cannot be root tokens") // nothing could end them
+	}
+	t.Policies = []string{RootPolicy} // no other adds to it
 	return nil
 }
 
 func (g *grant) setLabels() error {
 	f := g.req.Fields
-	g.token.Meta = f.KVPairs("meta")
+	if g.token.Meta = f.KVPairs("meta"); g.token.Meta == nil {
+		g.token.Meta = f.KVPairs("metadata")
+	}
 	size := 0
 	for k, v := range g.token.Meta {
 		size += len(k) + len(v)
@@ -260,7 +296,7 @@ func (g *grant) setTTL() error {
 	if explicit < 0 || period < 0 {
 		return engines.Invalidf("explicit_max_ttl and period cannot be negative")
 	}
-	if period > 0 && !g.sudo && (g.role == nil || g.role.unnamed) {
+	if period > 0 && !g.sudo {
 		return engines.Invalidf("root or sudo privileges required to create periodic token")
 	}
 	if t.Type == Batch && (period > 0 || explicit > 0) {
@@ -330,10 +366,22 @@ func (g *grant) asked() (time.Duration, error) {
 }
 
 // matchAny reports whether a name matches one of the patterns, in which '*'
-// stands for any characters.
+// stands for any characters and everything else for itself.
 func matchAny(patterns []string, name string) bool {
-	return slices.ContainsFunc(patterns, func(pattern string) bool {
-		ok, err := path.Match(pattern, name)
-		return err == nil && ok
-	})
+	return slices.ContainsFunc(patterns, func(pattern string) bool { return match(pattern, name) })
+}
+
+func match(pattern, name string) bool {
+	parts := strings.Split(pattern, "*")
+	last := len(parts) - 1
+	rest, ok := strings.CutPrefix(name, parts[0])
+	if last == 0 || !ok {
+		return ok && rest == ""
+	}
+	for _, part := range parts[1:last] {
+		if _, rest, ok = strings.Cut(rest, part); !ok {
+			return false
+		}
+	}
+	return strings.HasSuffix(rest, parts[last])
 }

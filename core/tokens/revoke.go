@@ -7,9 +7,19 @@ import (
 	"github.com/coffer-secrets/coffer/engines"
 )
 
-// revokeBatch bounds how many tokens one transaction removes. More than that
-// are dead at once all the same, and are reaped in further transactions.
+// revokeBatch bounds how many tokens one transaction removes or orphans. What
+// is more is noted in the table Reap and done in further transactions; it is
+// dead, or an orphan, at once all the same.
 const revokeBatch = 500
+
+// What a row of the table Reap asks to be done with the children of a token
+// that is gone.
+const (
+	reapRevoke byte = 1
+	reapOrphan byte = 2
+)
+
+func reapKey(key []byte) []byte { return state.Key(state.Reap, state.RootNamespace, key) }
 
 // Revoke removes a token and everything below it.
 func (s *Tokens) Revoke(tx *state.Tx, t *Token) error {
@@ -24,14 +34,33 @@ func (s *Tokens) RevokeOrphan(tx *state.Tx, t *Token) error {
 	if t.Type == Batch {
 		return engines.Invalidf("batch tokens cannot be revoked")
 	}
-	children, err := s.children(tx, t.key)
-	if err != nil {
+	if err := s.remove(tx, t.key); err != nil {
 		return err
 	}
-	for _, key := range children {
+	more, err := s.orphanSome(tx, t.key)
+	if err != nil || !more {
+		return err
+	}
+	// The rest are orphans from now on, since what is left of their parent says
+	// so, and get to know it later.
+	left := &Token{Type: Service, Gone: true, key: t.key}
+	if err := left.put(tx); err != nil {
+		return err
+	}
+	return tx.Put(reapKey(t.key), []byte{reapOrphan}, state.PutOptions{})
+}
+
+// orphanSome makes orphans of a token's children, and reports whether there
+// are more.
+func (s *Tokens) orphanSome(tx *state.Tx, parent []byte) (more bool, err error) {
+	children, err := s.children(tx, parent, revokeBatch+1)
+	if err != nil {
+		return false, err
+	}
+	for _, key := range children[:min(len(children), revokeBatch)] {
 		child, err := s.load(tx, key)
 		if err != nil {
-			return err
+			return false, err
 		}
 		if child == nil {
 			continue
@@ -39,40 +68,63 @@ func (s *Tokens) RevokeOrphan(tx *state.Tx, t *Token) error {
 		orphan := *child
 		orphan.Parent = nil
 		if err := orphan.put(tx); err != nil {
-			return err
+			return false, err
 		}
 	}
-	return s.remove(tx, t.key)
+	return len(children) > revokeBatch, nil
 }
 
 // RevokeExpired removes a token that has ended, named by its row's key in the
-// state, unless it has been renewed meanwhile.
+// state, unless it has been renewed meanwhile. Its descendants are left to Reap.
 func (s *Tokens) RevokeExpired(tx *state.Tx, row []byte) error {
 	key := bytes.TrimPrefix(row, state.Prefix(state.Tokens, state.RootNamespace))
 	t, err := s.load(tx, key)
 	if err != nil || t == nil || !t.expired(tx.Now()) {
 		return err
 	}
-	return s.revokeTree(tx, key)
+	children, err := s.children(tx, key, 1)
+	if err != nil {
+		return err
+	}
+	if len(children) > 0 {
+		if err := tx.Put(reapKey(key), []byte{reapRevoke}, state.PutOptions{}); err != nil {
+			return err
+		}
+	}
+	return s.remove(tx, key)
 }
 
-// Left reports whether an earlier revocation left descendants to Reap.
+// Left reports whether an earlier revocation left something to Reap.
 func (s *Tokens) Left(tx *state.Tx) (bool, error) {
 	key, err := firstLeft(tx)
 	return key != nil, err
 }
 
-// Reap removes descendants that an earlier revocation left, up to one
-// transaction's worth.
+// Reap does what an earlier revocation left, up to one transaction's worth.
 func (s *Tokens) Reap(tx *state.Tx) error {
-	key, err := firstLeft(tx)
-	if err != nil || key == nil {
+	row, err := firstLeft(tx)
+	if err != nil || row == nil {
 		return err
 	}
-	if err := tx.Delete(key); err != nil {
+	what, err := tx.Get(row)
+	if err != nil || what == nil {
 		return err
 	}
-	return s.revokeTree(tx, bytes.TrimPrefix(key, state.Prefix(state.Reap, state.RootNamespace)))
+	key := bytes.TrimPrefix(row, state.Prefix(state.Reap, state.RootNamespace))
+	if !bytes.Equal(what.Value, []byte{reapOrphan}) {
+		if err := tx.Delete(row); err != nil {
+			return err
+		}
+		return s.revokeTree(tx, key)
+	}
+	more, err := s.orphanSome(tx, key)
+	if err != nil || more {
+		return err
+	}
+	if err := tx.Delete(row); err != nil {
+		return err
+	}
+	return tx.Delete(rowKey(key))
 }
 
 func firstLeft(tx *state.Tx) (first []byte, err error) {
@@ -85,29 +137,23 @@ func firstLeft(tx *state.Tx) (first []byte, err error) {
 	return first, err
 }
 
-// revokeTree removes the token with a key and its descendants. Past the bound,
-// what is left is noted in the table Reap: it is unusable already, since its
-// chain of parents is broken.
+// revokeTree removes the token with a key and its descendants. A token whose
+// children are too many is removed too, and noted to come back to: they are
+// unusable already, since their chain of parents is broken.
 func (s *Tokens) revokeTree(tx *state.Tx, root []byte) error {
 	queue := [][]byte{root}
-	for n := 0; len(queue) > 0; n++ {
-		key := queue[0]
-		queue = queue[1:]
-		if n >= revokeBatch {
-			if err := tx.Put(state.Key(state.Reap, state.RootNamespace, key), []byte{1}, state.PutOptions{}); err != nil {
-				return err
-			}
-			continue
-		}
-		children, err := s.childrenUpTo(tx, key, 4*revokeBatch)
+	for n := 0; n < len(queue); n++ {
+		key := queue[n]
+		room := revokeBatch - len(queue)
+		children, err := s.children(tx, key, room+1)
 		if err != nil {
 			return err
 		}
-		if len(children) == 4*revokeBatch { // there may be more: come back to this token
-			again := state.Key(state.Reap, state.RootNamespace, key)
-			if err := tx.Put(again, []byte{1}, state.PutOptions{}); err != nil {
+		if len(children) > room {
+			if err := tx.Put(reapKey(key), []byte{reapRevoke}, state.PutOptions{}); err != nil {
 				return err
 			}
+			children = children[:room]
 		}
 		queue = append(queue, children...)
 		if err := s.remove(tx, key); err != nil {
@@ -135,19 +181,15 @@ func (s *Tokens) remove(tx *state.Tx, key []byte) error {
 	return s.cubbyhole(tx, t.Key())
 }
 
-func (s *Tokens) children(tx *state.Tx, key []byte) ([][]byte, error) {
-	return s.childrenUpTo(tx, key, 0)
-}
-
-// childrenUpTo lists the keys of a token's children, limit of them (0 = all).
-func (s *Tokens) childrenUpTo(tx *state.Tx, key []byte, limit int) ([][]byte, error) {
+// children lists the keys of a token's children, at most limit of them.
+func (s *Tokens) children(tx *state.Tx, key []byte, limit int) ([][]byte, error) {
 	var list [][]byte
 	prefix := state.Prefix(state.Tokens, state.RootNamespace)
 	err := tx.Owned(key, func(row []byte) bool {
 		if bytes.HasPrefix(row, prefix) {
 			list = append(list, row[len(prefix):])
 		}
-		return limit == 0 || len(list) < limit
+		return len(list) < limit
 	})
 	if err != nil {
 		return nil, engines.Internal(err)

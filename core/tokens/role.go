@@ -44,11 +44,15 @@ func (r *Role) policies(asked []string) ([]string, error) {
 		if allows && name != DefaultPolicy && !slices.Contains(r.AllowedPolicies, name) && !matchAny(r.AllowedPoliciesGlob, name) {
 			return nil, engines.Invalidf("token policies (%q) must be subset of the role's allowed policies", asked)
 		}
-		if slices.Contains(r.DisallowedPolicies, name) || matchAny(r.DisallowedPoliciesGlob, name) {
+		if r.disallows(name) {
 			return nil, engines.Invalidf("token policy %q is disallowed by this role", name)
 		}
 	}
 	return asked, nil
+}
+
+func (r *Role) disallows(name string) bool {
+	return slices.Contains(r.DisallowedPolicies, name) || matchAny(r.DisallowedPoliciesGlob, name)
 }
 
 func readRole(tx engines.Tx, name string) (*Role, error) {
@@ -187,10 +191,10 @@ func (r *Role) setToken(f engines.Values, m engines.Mount, resp *engines.Respons
 		return engines.Invalidf("'token_type' cannot be 'batch' when role is set to generate tokens that are counted, periodic or renewable")
 	}
 	if t.Period > m.MaxTTL {
-		resp.Warnings = append(resp.Warnings, "the role's period is greater than the mount's max TTL: tokens get the period all the same")
+		resp.Warnings = append(resp.Warnings, "the role's period is greater than the mount's max TTL: tokens get the max TTL as their period")
 	}
 	if t.ExplicitMaxTTL > m.MaxTTL {
-		resp.Warnings = append(resp.Warnings, "Given explicit max TTL is greater than system/mount allowed value; until this is fixed attempting to create tokens against this role will result in an error")
+		resp.Warnings = append(resp.Warnings, "the role's explicit max TTL is greater than the mount's max TTL: tokens get the max TTL")
 	}
 	_, err := ParseCIDRs(t.BoundCIDRs)
 	return err

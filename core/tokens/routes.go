@@ -124,7 +124,7 @@ func (e *engine) named(ctx context.Context, req *engines.Request, tx engines.Tx)
 	}
 	t, err := e.tokens.Find(whole(tx), id)
 	if err != nil && engines.KindOf(err) == engines.KindUnauthorized {
-		return nil, "", &engines.Error{Kind: engines.KindDenied, Message: "bad token"}
+		return nil, "", &engines.Error{Kind: engines.KindUnauthorized, Message: "bad token"}
 	}
 	return t, id, err
 }
@@ -194,7 +194,7 @@ func (e *engine) renewAccessor(_ context.Context, req *engines.Request, tx engin
 func (e *engine) revoke(ctx context.Context, req *engines.Request, tx engines.Tx) (*engines.Response, error) {
 	t, _, err := e.named(ctx, req, tx)
 	if err != nil {
-		if engines.KindOf(err) == engines.KindDenied {
+		if engines.KindOf(err) == engines.KindUnauthorized {
 			return nil, nil // it is gone already, which is what was asked for
 		}
 		return nil, err
@@ -217,7 +217,7 @@ func (e *engine) revokeAccessor(_ context.Context, req *engines.Request, tx engi
 func (e *engine) revokeOrphan(ctx context.Context, req *engines.Request, tx engines.Tx) (*engines.Response, error) {
 	t, _, err := e.named(ctx, req, tx)
 	if err != nil {
-		if engines.KindOf(err) == engines.KindDenied {
+		if engines.KindOf(err) == engines.KindUnauthorized {
 			return nil, engines.Invalidf("token to revoke not found")
 		}
 		return nil, err

@@ -75,29 +75,38 @@ func (s *Tokens) Find(tx *state.Tx, id string) (*Token, error) {
 	if err != nil {
 		return nil, err
 	}
-	if t == nil || t.expired(tx.Now()) {
+	if t == nil || t.Gone || t.expired(tx.Now()) {
 		return nil, ErrInvalid()
 	}
-	return t, s.checkParents(tx, t)
+	if _, err := s.ancestors(tx, t); err != nil {
+		return nil, err
+	}
+	return t, nil
 }
 
-// checkParents walks up the tree: a token is dead once any ancestor is.
-func (s *Tokens) checkParents(tx *state.Tx, t *Token) error {
-	parent := t.Parent
-	for depth := 0; len(parent) > 0; depth++ {
+// ancestors walks up the tree and counts: a token is dead once any ancestor is,
+// which is ErrInvalid.
+func (s *Tokens) ancestors(tx *state.Tx, t *Token) (int, error) {
+	parent, depth := t.Parent, 0
+	for ; len(parent) > 0; depth++ {
 		if depth >= maxDepth {
-			return ErrInvalid()
+			return 0, ErrInvalid()
 		}
 		p, err := s.load(tx, parent)
-		if err != nil {
-			return err
+		switch {
+		case err != nil:
+			return 0, err
+		case p == nil || p.expired(tx.Now()):
+			return 0, ErrInvalid()
+		case !p.Gone:
+			parent = p.Parent
+			continue
+		case depth == 0 && t.Type == Batch:
+			return 0, ErrInvalid() // is stored nowhere and cannot become an orphan
 		}
-		if p == nil || p.expired(tx.Now()) {
-			return ErrInvalid()
-		}
-		parent = p.Parent
+		return depth, nil
 	}
-	return nil
+	return depth, nil
 }
 
 // load reads a service token by its row's key, whether it may be used or not.
@@ -127,8 +136,14 @@ func (s *Tokens) FindByAccessor(tx *state.Tx, accessor string) (*Token, error) {
 	if err != nil {
 		return nil, err
 	}
-	if t == nil || t.expired(tx.Now()) || s.checkParents(tx, t) != nil {
+	if t == nil || t.Gone || t.expired(tx.Now()) {
 		return nil, errAccessor()
+	}
+	switch _, err := s.ancestors(tx, t); {
+	case engines.KindOf(err) == engines.KindUnauthorized:
+		return nil, errAccessor()
+	case err != nil:
+		return nil, err
 	}
 	return t, nil
 }
@@ -153,11 +168,12 @@ func (s *Tokens) Accessors(tx *state.Tx) ([]string, error) {
 	return list, err
 }
 
-// Use takes one use of a limited token that has more than one left.
-func (s *Tokens) Use(tx *state.Tx, t *Token) error {
+// Use takes one use of a limited token that has more than one left, and returns
+// the token as it is then.
+func (s *Tokens) Use(tx *state.Tx, t *Token) (*Token, error) {
 	used := *t
 	used.NumUses--
-	return used.put(tx)
+	return &used, used.put(tx)
 }
 
 // Issue stores a new token under a fresh id, or seals it if it is a batch
@@ -247,6 +263,9 @@ func (s *Tokens) Renew(tx *state.Tx, t *Token, increment, limit time.Duration) (
 		return nil, "", engines.Invalidf("lease is not renewable")
 	}
 	now := tx.Now()
+	if t.MaxTTL > 0 {
+		limit = t.MaxTTL
+	}
 	ttl, warning := boundTTL(t, increment, limit, now)
 	renewed := *t
 	renewed.LastRenewal = now

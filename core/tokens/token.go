@@ -21,6 +21,9 @@ const (
 // RootPolicy is the policy that allows everything.
 const RootPolicy = "root"
 
+// wrappingPolicy is that of the tokens that wrapping makes, and of no others.
+const wrappingPolicy = "response-wrapping"
+
 // DefaultPolicy is given to every token that does not refuse it.
 const DefaultPolicy = "default"
 
@@ -42,6 +45,9 @@ type Token struct {
 	Times
 	// Parent is the key of the parent token; nil for orphans.
 	Parent []byte `json:"parent,omitempty"`
+	// Gone marks what is left of a revoked token until its many children have
+	// been made orphans. It is no token any more, and its children are orphans.
+	Gone bool `json:"gone,omitempty"`
 
 	// key is the row's; empty for batch tokens.
 	key []byte
@@ -52,7 +58,9 @@ type Limits struct {
 	CreationTTL    time.Duration `json:"creation_ttl"`
 	ExplicitMaxTTL time.Duration `json:"explicit_max_ttl,omitempty"`
 	Period         time.Duration `json:"period,omitempty"`
-	Renewable      bool          `json:"renewable,omitempty"`
+	// MaxTTL, if set, takes the place of the mount's limit.
+	MaxTTL    time.Duration `json:"max_ttl,omitempty"`
+	Renewable bool          `json:"renewable,omitempty"`
 }
 
 // Times are when things happened to a token, in cluster time.
