@@ -34,6 +34,9 @@ type Error struct {
 	// Details are further messages shown with the first.
 	Details []string
 	Cause   error
+	// Keep commits what the handler wrote all the same, such as the count of a
+	// failed login. What any other failed request wrote is forgotten.
+	Keep bool
 }
 
 // Error returns the public message.
@@ -59,6 +62,12 @@ func NotFound() *Error { return &Error{Kind: KindNotFound} }
 // Internal hides a cause behind a 500.
 func Internal(cause error) *Error {
 	return &Error{Kind: KindInternal, Message: "internal error", Cause: cause}
+}
+
+// Keeps reports whether err commits what was written before it.
+func Keeps(err error) bool {
+	var e *Error
+	return errors.As(err, &e) && e.Keep
 }
 
 // KindOf returns the kind of err, KindInternal if it has none.

@@ -51,12 +51,17 @@ type Auth struct {
 	Policies    []string
 	Metadata    map[string]string
 	// Alias is the name of the identity at this mount; empty for none.
-	Alias string
-	Token TokenParams
+	// AliasMetadata is kept with it, and Groups are the names that external
+	// groups know the caller by.
+	Alias         string
+	AliasMetadata map[string]string
+	Groups        []string
+	Token         TokenParams
 }
 
 // TokenParams are the common parameters of tokens that roles carry.
 type TokenParams struct {
+	Policies        []string
 	TTL             time.Duration
 	MaxTTL          time.Duration
 	ExplicitMaxTTL  time.Duration
