@@ -1,0 +1,29 @@
+package kit
+
+import (
+	"sync/atomic"
+	"time"
+
+	"github.com/coffer-secrets/coffer/cluster"
+)
+
+// Clock is a node's clock that only the test moves. Its wall clock and its
+// monotonic clock go together.
+type Clock struct {
+	start  time.Time
+	passed atomic.Int64
+}
+
+var _ cluster.Clock = (*Clock)(nil)
+
+// NewClock returns a clock that stands at the present.
+func NewClock() *Clock { return &Clock{start: time.Now()} }
+
+// Advance moves the clock on.
+func (c *Clock) Advance(d time.Duration) { c.passed.Add(int64(d)) }
+
+// Monotonic implements cluster.Clock.
+func (c *Clock) Monotonic() time.Duration { return time.Duration(c.passed.Load()) }
+
+// Wall implements cluster.Clock.
+func (c *Clock) Wall() time.Time { return c.start.Add(c.Monotonic()) }
