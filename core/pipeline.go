@@ -117,7 +117,7 @@ func reads(in *Inbound) bool {
 
 // serve takes a request through its stages in one transaction.
 func (u *Unsealed) serve(ctx context.Context, tx *state.Tx, d *decoded, readOnly bool) (*Outbound, error) {
-	r, err := u.route(ctx, tx, d)
+	r, err := u.route(tx, d)
 	if err != nil {
 		return nil, err
 	}
@@ -159,6 +159,9 @@ func (u *Unsealed) answerCounted(ctx context.Context, tx *state.Tx, a *authentic
 }
 
 func (u *Unsealed) answer(ctx context.Context, tx *state.Tx, a *authenticated) (*Outbound, error) {
+	if err := u.tellCreate(ctx, tx, a); err != nil {
+		return nil, err
+	}
 	granted, err := u.authorise(a)
 	if err != nil {
 		return nil, err
@@ -195,7 +198,7 @@ func decode(in *Inbound) (*decoded, error) {
 	return d, nil
 }
 
-func (u *Unsealed) route(ctx context.Context, tx *state.Tx, d *decoded) (*routed, error) {
+func (u *Unsealed) route(tx *state.Tx, d *decoded) (*routed, error) {
 	r := &routed{decoded: d, does: d.in.Op}
 	router, err := u.mounts.Router(tx)
 	if err != nil {
@@ -221,18 +224,25 @@ func (u *Unsealed) route(ctx context.Context, tx *state.Tx, d *decoded) (*routed
 		query = url.Values{}
 	}
 	r.fields, r.warnings, r.invalid = r.match.Decode(d.in.Op, query, d.body)
-	if r.does == engines.Update && r.op.Exists != nil && r.invalid == nil {
-		exists, err := r.op.Exists(ctx, u.request(tx, r, nil), mount.Storage(tx))
-		switch {
-		case err != nil && engines.KindOf(err) == engines.KindInternal:
-			return nil, err
-		case err != nil: // for those to know who may know
-			r.invalid = err
-		case !exists:
-			r.does = engines.Create
-		}
-	}
 	return r, nil
+}
+
+// tellCreate finds out whether a write makes what it writes: policies tell the
+// two apart. The engine is told the caller, whose own storage it may be.
+func (u *Unsealed) tellCreate(ctx context.Context, tx *state.Tx, a *authenticated) error {
+	if a.op == nil || a.does != engines.Update || a.op.Exists == nil || a.invalid != nil {
+		return nil
+	}
+	exists, err := a.op.Exists(ctx, u.request(tx, a.routed, a.token), a.mount.Storage(tx))
+	switch {
+	case err != nil && engines.KindOf(err) == engines.KindInternal:
+		return err
+	case err != nil: // for those to know who may know
+		a.invalid = err
+	case !exists:
+		a.does = engines.Create
+	}
+	return nil
 }
 
 func (u *Unsealed) authenticate(tx *state.Tx, r *routed) (*authenticated, error) {
