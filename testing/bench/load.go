@@ -60,10 +60,10 @@ func load(workers []worker, d time.Duration) (outcome, error) {
 	}, nil
 }
 
-// client is one connection that sends requests made beforehand. It parses no
+// conn is one connection that sends requests made beforehand. It parses no
 // more of an answer than it must, so that the generator costs little beside the
 // server that it measures on the same cores.
-type client struct {
+type conn struct {
 	conn   net.Conn
 	reader *bufio.Reader
 	// request gives the bytes of the n-th request.
@@ -71,17 +71,17 @@ type client struct {
 	want    int
 }
 
-func dial(addr string, want int, request func(n int) []byte) (*client, error) {
-	conn, err := net.Dial("tcp", addr)
+func dial(addr string, want int, request func(n int) []byte) (*conn, error) {
+	c, err := net.Dial("tcp", addr)
 	if err != nil {
 		return nil, err
 	}
-	return &client{conn: conn, reader: bufio.NewReaderSize(conn, 16<<10), request: request, want: want}, nil
+	return &conn{conn: c, reader: bufio.NewReaderSize(c, 16<<10), request: request, want: want}, nil
 }
 
-func (c *client) close() { _ = c.conn.Close() }
+func (c *conn) close() { _ = c.conn.Close() }
 
-func (c *client) do(n int) error {
+func (c *conn) do(n int) error {
 	if _, err := c.conn.Write(c.request(n)); err != nil {
 		return err
 	}
@@ -96,7 +96,7 @@ func (c *client) do(n int) error {
 }
 
 // answer reads one HTTP/1.1 answer with a Content-Length.
-func (c *client) answer() (status int, body []byte, err error) {
+func (c *conn) answer() (status int, body []byte, err error) {
 	line, err := c.reader.ReadSlice('\n')
 	if err != nil {
 		return 0, nil, err

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"flag"
 	"fmt"
@@ -17,6 +18,8 @@ type options struct {
 	conns  int
 	rounds int
 	round  time.Duration
+	// secrets, if set, measures what so many cost instead.
+	secrets int
 }
 
 func main() {
@@ -25,8 +28,13 @@ func main() {
 	flag.IntVar(&o.conns, "conns", 32, "connections")
 	flag.IntVar(&o.rounds, "rounds", 3, "rounds of each measurement; the median counts")
 	flag.DurationVar(&o.round, "round", 3*time.Second, "length of a round")
+	flag.IntVar(&o.secrets, "secrets", 0, "measure what it costs to hold so many secrets, instead of rates")
 	flag.Parse()
-	if err := run(o); err != nil {
+	work := run
+	if o.secrets > 0 {
+		work = measureSize
+	}
+	if err := work(context.Background(), o); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
@@ -40,7 +48,7 @@ type rig struct {
 	server   *target
 }
 
-func run(o options) error {
+func run(_ context.Context, o options) error {
 	if o.conns < 1 || o.rounds < 1 || o.round <= 0 {
 		return errors.New("conns, rounds and round must be positive")
 	}
@@ -59,7 +67,7 @@ func run(o options) error {
 		return err
 	}
 	defer r.raft.close()
-	if r.server, err = startServer(o.binary); err != nil {
+	if r.server, err = startDev(o.binary); err != nil {
 		return err
 	}
 	defer r.server.stop()

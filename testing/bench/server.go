@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"os/exec"
+	"regexp"
 	"strings"
 	"syscall"
 	"time"
@@ -18,14 +19,22 @@ const (
 // target is a server process under load.
 type target struct {
 	addr string
+	pid  int
 	stop func()
 }
 
-// startServer starts a dev server on a port of its own and waits until it says
-// that it serves.
-func startServer(binary string, args ...string) (*target, error) {
-	cmd := exec.Command(binary, append([]string{"server", "-dev", "-dev-no-store-token", "-log-level=error", // #nosec G204 -- the binary to measure
-		"-dev-root-token-id=" + rootToken, "-dev-listen-address=127.0.0.1:0"}, args...)...)
+// startDev starts a dev server on a port of its own.
+func startDev(binary string) (*target, error) {
+	return start("Root Token:", binary, "server", "-dev", "-dev-no-store-token", "-log-level=error",
+		"-dev-root-token-id="+rootToken, "-dev-listen-address=127.0.0.1:0")
+}
+
+var listening = regexp.MustCompile(`Listener 1: tcp \(addr: "([^"]+)"`)
+
+// start starts a server and waits until it says so with a line that begins with
+// ready.
+func start(ready, binary string, args ...string) (*target, error) {
+	cmd := exec.Command(binary, args...) // #nosec G204 -- the binary to measure
 	cmd.Stderr = os.Stderr
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGTERM}
 	out, err := cmd.StdoutPipe()
@@ -39,23 +48,23 @@ func startServer(binary string, args ...string) (*target, error) {
 		_ = cmd.Process.Signal(syscall.SIGTERM)
 		_ = cmd.Wait()
 	}
-	ready := make(chan string, 1)
+	addr := make(chan string, 1)
 	go func() {
-		defer close(ready)
-		addr := ""
+		defer close(addr)
+		at := ""
 		for lines := bufio.NewScanner(out); lines.Scan(); {
-			if _, after, ok := strings.Cut(lines.Text(), "Api Address: http://"); ok {
-				addr = strings.TrimSpace(after)
+			if found := listening.FindStringSubmatch(lines.Text()); found != nil {
+				at = found[1]
 			}
-			if strings.HasPrefix(lines.Text(), "Root Token:") {
-				ready <- addr
+			if strings.HasPrefix(lines.Text(), ready) {
+				addr <- at
 			}
 		}
 	}()
 	select {
-	case addr := <-ready:
-		if addr != "" {
-			return &target{addr: addr, stop: stop}, nil
+	case at := <-addr:
+		if at != "" {
+			return &target{addr: at, pid: cmd.Process.Pid, stop: stop}, nil
 		}
 	case <-time.After(startTime):
 	}
