@@ -169,10 +169,7 @@ func (a *app) tokenRenew() *cobra.Command {
 			return a.secret(s)
 		})
 	accessorFlag(cmd, &accessor)
-	for _, name := range []string{"increment", "i"} {
-		cmd.Flags().Var(&increment, name, "How much longer, from now; the server may give less.")
-	}
-	cmd.Flags().Lookup("i").Hidden = true
+	cmd.Flags().VarP(&increment, "increment", "i", "How much longer, from now; the server may give less.")
 	return a.withField(cmd)
 }
 

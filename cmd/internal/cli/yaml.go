@@ -53,8 +53,11 @@ func yamlNode(v any) *yaml.Node {
 		}
 		return n
 	}
-	n := new(yaml.Node)
-	n.SetString(fmt.Sprint(v))
+	// Encoded and not only set: that quotes what older readers take for a truth.
+	n, text := new(yaml.Node), fmt.Sprint(v)
+	if n.Encode(text) != nil {
+		n.SetString(text)
+	}
 	return n
 }
 
