@@ -273,7 +273,7 @@ func tuneEntry(e *mounts.Entry, given map[string]any) error {
 	}
 	for name, into := range map[string]*int64{"default_lease_ttl": &c.DefaultLeaseTTL, "max_lease_ttl": &c.MaxLeaseTTL} {
 		v, ok := given[name].(string)
-		if !ok {
+		if !ok || v == "" { // clients send what they leave as it is as empty
 			continue
 		}
 		ttl, err := leaseTTL(v)
@@ -286,7 +286,7 @@ func tuneEntry(e *mounts.Entry, given map[string]any) error {
 }
 
 func leaseTTL(text string) (int64, error) {
-	if text == "system" || text == "" {
+	if text == "system" {
 		return 0, nil
 	}
 	d, ok := engines.ParseSeconds(text)

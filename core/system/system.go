@@ -40,9 +40,11 @@ type Node struct {
 type Member struct {
 	ID      string
 	Address string
-	Leader  bool
-	Voter   bool
-	Self    bool
+	// APIAddress is where it answers clients, if that is known.
+	APIAddress string
+	Leader     bool
+	Voter      bool
+	Self       bool
 }
 
 // KeyStatus tells of the barrier key in use.
