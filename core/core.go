@@ -256,6 +256,9 @@ func (c *Core) SealStatus() (SealStatus, error) {
 
 // StepDown hands leadership to another node.
 func (c *Core) StepDown(ctx context.Context) error {
+	if len(c.cfg.Node.Status().Members) == 1 {
+		return engines.Invalidf("this node is the only one: there is no other to hand leadership to")
+	}
 	if err := c.cfg.Node.StepDown(ctx); err != nil {
 		return &engines.Error{Kind: engines.KindUnavailable, Message: "leadership could not be handed over", Cause: err}
 	}
