@@ -95,12 +95,31 @@ func (c ceremony) resetVerify(ctx context.Context, r *request) (*response, error
 }
 
 // authorised lets only those through whom policy allows the request's path.
-func (c ceremony) authorised(ctx context.Context, r *request) error {
-	in, err := c.inbound(r)
+func (s *server) authorised(ctx context.Context, r *request) error {
+	in, err := s.inbound(r)
 	if err != nil {
 		return err
 	}
-	return c.Core.Authorise(ctx, in)
+	return s.Core.Authorise(ctx, in)
+}
+
+// enveloped makes of a ceremony's handler that of OpenBao's newer paths: they
+// need a token, and answer in an envelope.
+func (s *server) enveloped(h handlerFunc) handlerFunc {
+	return func(ctx context.Context, r *request) (*response, error) {
+		if err := s.authorised(ctx, r); err != nil {
+			return nil, err
+		}
+		resp, err := h(ctx, r)
+		if err != nil || resp.json == nil {
+			return resp, err
+		}
+		fields, err := spread(resp.json)
+		if err != nil {
+			return nil, err
+		}
+		return &response{envelope: &answer.Envelope{RequestID: r.id, Data: fields}}, nil
+	}
 }
 
 func (c ceremony) backup(ctx context.Context, r *request) (*response, error) {

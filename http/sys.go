@@ -21,16 +21,18 @@ import (
 func (s *server) routes() map[string]map[string]handlerFunc {
 	get, put, del, head := http.MethodGet, http.MethodPut, http.MethodDelete, http.MethodHead
 	list := map[string]map[string]handlerFunc{
-		"sys/health":                      {get: s.health, head: s.health},
-		"sys/init":                        {get: s.initStatus, put: s.initialize},
-		"sys/seal-status":                 {get: s.sealStatus},
-		"sys/unseal":                      {put: s.unseal},
-		"sys/leader":                      {get: s.leader},
-		"sys/generate-root/attempt":       {get: s.rootStatus, put: s.startRoot, del: s.cancelRoot},
-		"sys/generate-root/update":        {put: s.updateRoot},
-		"sys/generate-root":               {get: s.rootStatus, put: s.startRoot, del: s.cancelRoot},
-		"sys/generate-root-token/attempt": {get: s.rootStatus, put: s.startRoot, del: s.cancelRoot},
-		"sys/generate-root-token/update":  {put: s.updateRoot},
+		"sys/health":                {get: s.health, head: s.health},
+		"sys/init":                  {get: s.initStatus, put: s.initialize},
+		"sys/seal-status":           {get: s.sealStatus},
+		"sys/unseal":                {put: s.unseal},
+		"sys/leader":                {get: s.leader},
+		"sys/generate-root/attempt": {get: s.rootStatus, put: s.startRoot, del: s.cancelRoot},
+		"sys/generate-root/update":  {put: s.updateRoot},
+		"sys/generate-root":         {get: s.rootStatus, put: s.startRoot, del: s.cancelRoot},
+		"sys/generate-root-token/attempt": {
+			get: s.enveloped(s.rootStatus), put: s.enveloped(s.startRoot), del: s.enveloped(s.cancelRoot),
+		},
+		"sys/generate-root-token/update": {put: s.enveloped(s.updateRoot)},
 	}
 	for name, target := range map[string]core.Target{
 		"sys/rekey": core.RekeyUnseal, "sys/rekey-recovery-key": core.RekeyRecovery,
@@ -39,6 +41,15 @@ func (s *server) routes() map[string]map[string]handlerFunc {
 		list[name+"/init"] = map[string]handlerFunc{get: c.status, put: c.start, del: c.cancel}
 		list[name+"/update"] = map[string]handlerFunc{put: c.update}
 		list[name+"/verify"] = map[string]handlerFunc{get: c.verifyStatus, put: c.verify, del: c.resetVerify}
+	}
+	for name, target := range map[string]core.Target{
+		"sys/rotate/root": core.RekeyUnseal, "sys/rotate/recovery": core.RekeyRecovery,
+	} {
+		c := ceremony{server: s, target: target}
+		list[name+"/init"] = map[string]handlerFunc{get: s.enveloped(c.status), put: s.enveloped(c.start), del: s.enveloped(c.cancel)}
+		list[name+"/update"] = map[string]handlerFunc{put: s.enveloped(c.update)}
+		list[name+"/verify"] = map[string]handlerFunc{get: s.enveloped(c.verifyStatus), put: s.enveloped(c.verify), del: s.enveloped(c.resetVerify)}
+		list[name+"/backup"] = map[string]handlerFunc{get: c.backup, del: c.deleteBackup}
 	}
 	for path, target := range map[string]core.Target{
 		"sys/rekey/backup": core.RekeyUnseal, "sys/rekey/recovery-key-backup": core.RekeyRecovery,
