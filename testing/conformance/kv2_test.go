@@ -207,8 +207,8 @@ func TestKV2ListsAndSubkeys(t *testing.T) {
 		must(kv.Put(t.Context(), path, object{"top": object{"low": "v"}}))(t)
 	}
 	l := c.Logical()
-	equal(t, "list", list(t, must(l.List(mount + "/metadata"))(t), "keys"), []string{"a", "b/", "z"})
-	equal(t, "list below", list(t, must(l.List(mount + "/metadata/b"))(t), "keys"), []string{"c", "d/"})
+	equal(t, "list", list(t, must(l.List(mount+"/metadata"))(t), "keys"), []string{"a", "b/", "z"})
+	equal(t, "list below", list(t, must(l.List(mount+"/metadata/b"))(t), "keys"), []string{"c", "d/"})
 	holds(t, "list of nothing", must(l.List(mount+"/metadata/nothing"))(t) == nil)
 	page := must(l.ReadWithData(mount+"/metadata", map[string][]string{"list": {"true"}, "after": {"a"}, "limit": {"1"}}))(t)
 	equal(t, "page", list(t, page, "keys"), []string{"b/"})
