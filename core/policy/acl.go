@@ -17,7 +17,7 @@ type Rule struct {
 	Sources []Source
 }
 
-// Source is where a path block stands.
+// Source is where a path block stands. Line is 0 in a policy in JSON.
 type Source struct {
 	Policy string
 	Line   int

@@ -3,6 +3,7 @@ package policy
 import (
 	"encoding/json"
 	"net/url"
+	"strings"
 	"time"
 )
 
@@ -69,35 +70,45 @@ func (r *Rule) judge(q *Request) Reason {
 	case !r.restricts() || q.Op&(Create|Update|Patch|Read) == 0:
 		return ""
 	}
-	return r.refuses(q.parameters())
+	given, once := q.parameters()
+	if !once {
+		return ReasonParameters
+	}
+	return r.refuses(given)
 }
 
-// parameters are all that came with the request. What only says which operation
-// is meant is none.
-func (q *Request) parameters() map[string]json.RawMessage {
-	if len(q.Query) == 0 {
-		return q.Parameters
+// parameters are all that came with the request, by names in lower case. What
+// only says which operation is meant is none. It is false if a name came twice:
+// which of the two an engine takes is not to be guessed here.
+func (q *Request) parameters() (all map[string]json.RawMessage, once bool) {
+	all = make(map[string]json.RawMessage, len(q.Parameters)+len(q.Query))
+	add := func(name string, value json.RawMessage) bool {
+		name = strings.ToLower(name)
+		_, twice := all[name]
+		all[name] = value
+		return !twice
 	}
-	all := make(map[string]json.RawMessage, len(q.Parameters)+len(q.Query))
+	for name, value := range q.Parameters {
+		if !add(name, value) {
+			return nil, false
+		}
+	}
 	for name, values := range q.Query {
 		switch name {
 		case "list", "scan", "help":
 			continue
 		}
-		text := ""
-		if len(values) > 0 {
-			text = values[0]
+		// A name given several times makes a list, of which all counts.
+		var given any = values
+		if len(values) == 1 {
+			given = values[0]
 		}
-		value, err := json.Marshal(text)
-		if err != nil {
-			continue
+		value, err := json.Marshal(given)
+		if err != nil || !add(name, value) {
+			return nil, false
 		}
-		all[name] = value
 	}
-	for name, value := range q.Parameters {
-		all[name] = value // the body is what a handler takes first
-	}
-	return all
+	return all, true
 }
 
 // Explanation is a decision with the rules that matched too and lost.
@@ -143,16 +154,25 @@ func (a *ACL) HasAccessBelow(dir string) bool {
 	if a.root {
 		return true
 	}
-	if rule := a.find(dir); rule != nil && rule.caps != 0 && rule.caps&Deny == 0 {
+	decides := a.find(dir)
+	if decides != nil && decides.gives() {
 		return true
 	}
 	for rule := range a.rules() {
-		if rule.caps != 0 && rule.caps&Deny == 0 && rule.reaches(dir) && !rule.matches(dir) {
+		if !rule.gives() || !rule.reaches(dir) {
+			continue
+		}
+		// A glob that decides on the folder does so on all below it, but for
+		// what a more specific rule is for.
+		if decides == nil || !decides.glob || rule.order(&decides.pattern) > 0 {
 			return true
 		}
 	}
 	return false
 }
+
+// gives reports whether the rule allows anything.
+func (r *Rule) gives() bool { return r.caps != 0 && r.caps&Deny == 0 }
 
 // Resultant shows the rules in the form that Vault's page expects.
 func (a *ACL) Resultant() map[string]any {

@@ -2,12 +2,13 @@ package policy
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
-	"reflect"
+	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/hashicorp/hcl/hcl/ast"
-	"github.com/hashicorp/hcl/hcl/token"
 )
 
 // anyParam stands for every parameter.
@@ -17,17 +18,26 @@ const anyParam = "*"
 // not) have; no values stand for any.
 type params map[string][]any
 
+var (
+	errLists  = errors.New("expected an object of lists")
+	errValues = errors.New("a parameter's values are strings, numbers and booleans")
+)
+
 // paramsOf reads an object of lists.
 func paramsOf(n ast.Node) (params, error) {
 	body, ok := n.(*ast.ObjectType)
 	if !ok {
-		return nil, fmt.Errorf("expected an object of lists")
+		return nil, errLists
 	}
 	out := make(params, len(body.List.Items))
 	for _, item := range body.List.Items {
 		list, ok := item.Val.(*ast.ListType)
 		if !ok || len(item.Keys) != 1 {
-			return nil, fmt.Errorf("expected an object of lists")
+			return nil, errLists
+		}
+		name := strings.ToLower(keyText(item, 0))
+		if _, twice := out[name]; twice {
+			return nil, fmt.Errorf("parameter %q is named twice", clip(name))
 		}
 		values := make([]any, 0, len(list.List))
 		for _, e := range list.List {
@@ -37,28 +47,21 @@ func paramsOf(n ast.Node) (params, error) {
 			}
 			values = append(values, v)
 		}
-		out[strings.ToLower(keyText(item, 0))] = values
+		out[name] = values
 	}
 	return out, nil
 }
 
 // valueOf reads a value in the form that JSON decodes to.
 func valueOf(n ast.Node) (any, error) {
-	t, err := literal(n)
+	value, err := literal(n)
 	if err != nil {
-		return nil, fmt.Errorf("a parameter's values are strings, numbers and booleans")
+		return nil, errValues
 	}
-	switch v := t.Value().(type) {
-	case int64:
-		return float64(v), nil
-	case string:
-		if t.Type == token.STRING || t.Type == token.HEREDOC {
-			return v, nil
-		}
-	case float64, bool:
-		return v, nil
+	if whole, ok := value.(int64); ok {
+		return float64(whole), nil
 	}
-	return nil, fmt.Errorf("a parameter's values are strings, numbers and booleans")
+	return value, nil
 }
 
 // merge adds the values of others. A list without values stands for any value
@@ -81,7 +84,7 @@ func (p params) merge(others params) params {
 	return p
 }
 
-// has reports whether the values of a parameter cover value.
+// covers reports whether the values of a parameter cover value.
 func covers(values []any, value json.RawMessage) bool {
 	if len(values) == 0 {
 		return true
@@ -90,18 +93,59 @@ func covers(values []any, value json.RawMessage) bool {
 	if err := json.Unmarshal(value, &got); err != nil {
 		return false
 	}
-	for _, want := range values {
-		pattern, isText := want.(string)
-		text, gotText := got.(string)
-		if isText && gotText {
-			if globText(pattern, text) {
-				return true
-			}
-		} else if reflect.DeepEqual(want, got) {
+	return slices.ContainsFunc(values, func(want any) bool { return same(want, got) })
+}
+
+func same(want, got any) bool {
+	pattern, isText := want.(string)
+	text, gotText := got.(string)
+	if isText && gotText {
+		return globText(pattern, text)
+	}
+	return want == got
+}
+
+// touches is covers for values that are forbidden. What an engine would take
+// for such a value is one: the same in another type, or as a part of a list,
+// which may be a text with commas too.
+func touches(values []any, value json.RawMessage) bool {
+	if len(values) == 0 {
+		return true
+	}
+	var got any
+	if err := json.Unmarshal(value, &got); err != nil {
+		return true
+	}
+	return slices.ContainsFunc(values, func(want any) bool { return holds(want, got) })
+}
+
+func holds(want, got any) bool {
+	if list, ok := got.([]any); ok {
+		return slices.ContainsFunc(list, func(item any) bool { return holds(want, item) })
+	}
+	pattern, text := plain(want), plain(got)
+	if globText(pattern, text) {
+		return true
+	}
+	for part := range strings.SplitSeq(text, ",") {
+		if globText(pattern, strings.TrimSpace(part)) {
 			return true
 		}
 	}
 	return false
+}
+
+// plain is a value as text. Objects have none that a rule could name.
+func plain(v any) string {
+	switch v := v.(type) {
+	case string:
+		return v
+	case float64:
+		return strconv.FormatFloat(v, 'f', -1, 64)
+	case bool:
+		return strconv.FormatBool(v)
+	}
+	return ""
 }
 
 // globText matches a pattern that may begin or end in '*'.
@@ -121,16 +165,9 @@ func globText(pattern, text string) bool {
 	return pattern == text
 }
 
-// refuses returns what is wrong with the parameters of a request, or "".
-func (g *grant) refuses(given map[string]json.RawMessage) Reason {
-	names := make(map[string]json.RawMessage, len(given))
-	for name, value := range given {
-		lower := strings.ToLower(name)
-		if _, twice := names[lower]; twice && g.restricts() {
-			return ReasonParameters // which of the two an engine takes is not ours to guess
-		}
-		names[lower] = value
-	}
+// refuses returns what is wrong with the parameters of a request, whose names
+// are in lower case, or "".
+func (g *grant) refuses(names map[string]json.RawMessage) Reason {
 	for _, name := range g.required {
 		if _, ok := names[name]; !ok {
 			return ReasonRequired
@@ -144,7 +181,7 @@ func (g *grant) refuses(given map[string]json.RawMessage) Reason {
 	}
 	_, all := g.allowed[anyParam]
 	for name, value := range names {
-		if values, ok := g.denied[name]; ok && covers(values, value) {
+		if values, ok := g.denied[name]; ok && touches(values, value) {
 			return ReasonParameters
 		}
 		if len(g.allowed) == 0 {

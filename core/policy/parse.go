@@ -1,14 +1,19 @@
 package policy
 
 import (
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/hashicorp/hcl"
 	"github.com/hashicorp/hcl/hcl/ast"
+	"github.com/hashicorp/hcl/hcl/scanner"
 	"github.com/hashicorp/hcl/hcl/token"
+	jsonscanner "github.com/hashicorp/hcl/json/scanner"
+	jsontoken "github.com/hashicorp/hcl/json/token"
 )
 
 // Bounds of a policy's text.
@@ -24,13 +29,13 @@ func Parse(name, text string) (*Policy, error) {
 	if err := checkNesting(text); err != nil {
 		return nil, err
 	}
-	file, err := hcl.Parse(text)
+	file, err := read(text)
 	if err != nil {
 		return nil, err
 	}
 	list, ok := file.Node.(*ast.ObjectList)
 	if !ok {
-		return nil, fmt.Errorf("a policy is a list of path blocks")
+		return nil, errors.New("a policy is a list of path blocks")
 	}
 	p := &Policy{Name: name}
 	for _, item := range list.Items {
@@ -41,26 +46,74 @@ func Parse(name, text string) (*Policy, error) {
 				return nil, err
 			}
 		default:
-			return nil, fmt.Errorf("line %d: invalid key %q: a policy is made of path blocks", item.Pos().Line, clip(key))
+			return nil, fmt.Errorf("%sinvalid key %q: a policy is made of path blocks", at(item), clip(key))
 		}
 	}
 	return p, nil
 }
 
-// checkNesting bounds how deep the parser will descend.
+// errUnreadable is for a value that the HCL library panics on rather than
+// refuse, such as a number out of range.
+var errUnreadable = errors.New("the value cannot be read")
+
+// read parses the text as HCL or, if it begins with a brace, JSON.
+func read(text string) (file *ast.File, err error) {
+	defer func() {
+		if recover() != nil {
+			file, err = nil, errors.New("the policy cannot be read")
+		}
+	}()
+	return hcl.Parse(text)
+}
+
+// checkNesting bounds how deep the parser, which recurses, will descend. It
+// reads the tokens that the parser will see: a bracket in a string or a comment
+// is none.
 func checkNesting(text string) error {
-	depth := 0
-	for _, c := range []byte(text) {
-		switch c {
-		case '{', '[':
-			if depth++; depth > maxNesting {
-				return fmt.Errorf("the policy is nested more than %d deep", maxNesting)
-			}
-		case '}', ']':
-			depth--
+	scan := tokens(text)
+	for depth := 0; ; {
+		switch open, done := scan(); {
+		case done:
+			return nil
+		case open > 0 && depth >= maxNesting:
+			return fmt.Errorf("the policy is nested more than %d deep", maxNesting)
+		default:
+			depth = max(0, depth+open)
 		}
 	}
-	return nil
+}
+
+// tokens returns a function that tells of one token after the other: 1 for an
+// opening bracket, -1 for a closing one, 0 for any other.
+func tokens(text string) func() (open int, done bool) {
+	if strings.HasPrefix(strings.TrimLeftFunc(text, unicode.IsSpace), "{") {
+		s := jsonscanner.New([]byte(text))
+		s.Error = func(jsontoken.Pos, string) {} // the parser will say so
+		return func() (int, bool) {
+			switch s.Scan().Type {
+			case jsontoken.EOF:
+				return 0, true
+			case jsontoken.LBRACE, jsontoken.LBRACK:
+				return 1, false
+			case jsontoken.RBRACE, jsontoken.RBRACK:
+				return -1, false
+			}
+			return 0, false
+		}
+	}
+	s := scanner.New([]byte(strings.ReplaceAll(text, "\r\n", "\n")))
+	s.Error = func(token.Pos, string) {}
+	return func() (int, bool) {
+		switch s.Scan().Type {
+		case token.EOF:
+			return 0, true
+		case token.LBRACE, token.LBRACK:
+			return 1, false
+		case token.RBRACE, token.RBRACK:
+			return -1, false
+		}
+		return 0, false
+	}
 }
 
 // addPaths adds a path block: in HCL `path "x" {}`, in JSON also an object of
@@ -71,11 +124,11 @@ func (p *Policy) addPaths(item *ast.ObjectItem) error {
 	}
 	body, ok := item.Val.(*ast.ObjectType)
 	if !ok || len(item.Keys) != 1 {
-		return fmt.Errorf("line %d: a path block has one path and a body", item.Pos().Line)
+		return fmt.Errorf("%sa path block has one path and a body", at(item))
 	}
 	for _, inner := range body.List.Items {
 		if len(inner.Keys) != 1 {
-			return fmt.Errorf("line %d: a path block has one path and a body", inner.Pos().Line)
+			return fmt.Errorf("%sa path block has one path and a body", at(inner))
 		}
 		if err := p.addRule(keyText(inner, 0), inner, inner.Val); err != nil {
 			return err
@@ -84,13 +137,22 @@ func (p *Policy) addPaths(item *ast.ObjectItem) error {
 	return nil
 }
 
-func (p *Policy) addRule(path string, at *ast.ObjectItem, val ast.Node) error {
+// at is how an error begins that is about an item. The parser of JSON tells no
+// lines.
+func at(item *ast.ObjectItem) string {
+	if line := item.Pos().Line; line > 0 {
+		return fmt.Sprintf("line %d: ", line)
+	}
+	return ""
+}
+
+func (p *Policy) addRule(path string, item *ast.ObjectItem, val ast.Node) error {
 	if len(p.rules) >= maxRules {
 		return fmt.Errorf("a policy may have at most %d path blocks", maxRules)
 	}
-	s := statement{line: at.Pos().Line}
+	s := statement{line: item.Pos().Line}
 	fail := func(format string, args ...any) error {
-		return fmt.Errorf("line %d: path %q: %w", s.line, clip(path), fmt.Errorf(format, args...))
+		return fmt.Errorf("%spath %q: %w", at(item), clip(path), fmt.Errorf(format, args...))
 	}
 	body, ok := val.(*ast.ObjectType)
 	if !ok {
@@ -100,8 +162,14 @@ func (p *Policy) addRule(path string, at *ast.ObjectItem, val ast.Node) error {
 	if s.path, err = parsePath(path); err != nil {
 		return fail("%w", err)
 	}
+	seen := make(map[string]bool, len(body.List.Items))
 	for _, item := range body.List.Items {
-		if err := s.set(keyText(item, 0), item); err != nil {
+		key := keyText(item, 0)
+		if seen[key] {
+			return fail("%q is set twice", clip(key)) // to take either could widen what was meant
+		}
+		seen[key] = true
+		if err := s.set(key, item); err != nil {
 			return fail("%w", err)
 		}
 	}
@@ -167,31 +235,46 @@ func (s *statement) addCapabilities(val ast.Node) error {
 	return nil
 }
 
-// keyText is the i-th key of an item, unquoted.
+// keyText is the i-th key of an item, unquoted; "" if there is none.
 func keyText(item *ast.ObjectItem, i int) string {
 	if i >= len(item.Keys) {
 		return ""
 	}
-	text, _ := item.Keys[i].Token.Value().(string)
+	value, err := valueIn(item.Keys[i].Token)
+	text, ok := value.(string)
+	if err != nil || !ok {
+		return ""
+	}
 	return text
 }
 
-func literal(n ast.Node) (token.Token, error) {
+// valueIn is the value of a token.
+func valueIn(t token.Token) (value any, err error) {
+	defer func() {
+		if recover() != nil {
+			value, err = nil, errUnreadable
+		}
+	}()
+	return t.Value(), nil
+}
+
+// literal is a single value: a string, an int64, a float64 or a bool.
+func literal(n ast.Node) (any, error) {
 	l, ok := n.(*ast.LiteralType)
 	if !ok {
-		return token.Token{}, fmt.Errorf("expected a single value")
+		return nil, errors.New("expected a single value")
 	}
-	return l.Token, nil
+	return valueIn(l.Token)
 }
 
 func stringOf(n ast.Node) (string, error) {
-	t, err := literal(n)
+	value, err := literal(n)
 	if err != nil {
 		return "", err
 	}
-	text, ok := t.Value().(string)
+	text, ok := value.(string)
 	if !ok {
-		return "", fmt.Errorf("expected a string")
+		return "", errors.New("expected a string")
 	}
 	return text, nil
 }
@@ -199,13 +282,13 @@ func stringOf(n ast.Node) (string, error) {
 func stringsOf(n ast.Node) ([]string, error) {
 	list, ok := n.(*ast.ListType)
 	if !ok {
-		return nil, fmt.Errorf("expected a list of strings")
+		return nil, errors.New("expected a list of strings")
 	}
 	out := make([]string, 0, len(list.List))
 	for _, e := range list.List {
 		text, err := stringOf(e)
 		if err != nil {
-			return nil, fmt.Errorf("expected a list of strings")
+			return nil, errors.New("expected a list of strings")
 		}
 		out = append(out, text)
 	}
@@ -214,11 +297,11 @@ func stringsOf(n ast.Node) ([]string, error) {
 
 // durationOf reads seconds as a number or a string, or a Go duration.
 func durationOf(n ast.Node) (time.Duration, error) {
-	t, err := literal(n)
+	value, err := literal(n)
 	if err != nil {
 		return 0, err
 	}
-	text := fmt.Sprint(t.Value())
+	text := fmt.Sprint(value)
 	d, err := time.ParseDuration(text)
 	if seconds, numErr := strconv.ParseInt(text, 10, 32); numErr == nil {
 		d, err = time.Duration(seconds)*time.Second, nil

@@ -197,14 +197,21 @@ func (p *pattern) reaches(dir string) bool {
 // order compares how specific two patterns are: the greater one decides. The
 // rules are Vault's: a later first wildcard, no '*' at the end, fewer '+', more
 // bytes, and at last the order of the bytes.
+//
+// Patterns that still tie were filled from templates with a '+': they are told
+// apart too, so that every node decides alike.
 func (p *pattern) order(q *pattern) int {
-	return cmp.Or(
+	by := cmp.Or(
 		cmp.Compare(p.wild, q.wild),
 		cmp.Compare(truth(q.glob), truth(p.glob)),
 		cmp.Compare(q.plus, p.plus),
 		cmp.Compare(len(p.text), len(q.text)),
 		cmp.Compare(p.text, q.text),
 	)
+	if by == 0 && p != q {
+		by = cmp.Compare(p.identity(), q.identity())
+	}
+	return by
 }
 
 func truth(b bool) int {

@@ -43,13 +43,14 @@ type grant struct {
 // NormalizeName returns the one form of a policy's name: trimmed and in lower
 // case. It refuses names that no policy can have.
 func NormalizeName(name string) (string, error) {
+	valid := utf8.ValidString(name) // lowering would hide that it is not
 	name = strings.ToLower(strings.TrimSpace(name))
 	switch {
 	case name == "":
 		return "", errors.New("it is empty")
 	case len(name) > maxNameBytes:
 		return "", errors.New("it is longer than 128 bytes")
-	case !utf8.ValidString(name):
+	case !valid:
 		return "", errors.New("it is not UTF-8")
 	case strings.ContainsFunc(name, func(r rune) bool { return r < 0x20 || r == 0x7f || r == '/' || r == '\\' }):
 		return "", errors.New("it contains a slash, a backslash or a control character")
