@@ -232,7 +232,7 @@ func TestUnixSocket(t *testing.T) {
 		t.Fatal(err)
 	}
 	f := new(fake)
-	f.Server = &httptest.Server{Listener: l, Config: &http.Server{Handler: f.handler(always(200, `{"request_id":"r","data":{"a":"b"}}`))}} //nolint:gosec // a test
+	f.Server = &httptest.Server{Listener: l, Config: &http.Server{Handler: f.handler(always(200, `{"request_id":"r","data":{"a":"b"}}`))}}
 	f.Start()
 	t.Cleanup(f.Close)
 	c := f.client(t, func(cfg *client.Config) { cfg.Address = "unix://" + socket })

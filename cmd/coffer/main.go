@@ -1,4 +1,3 @@
-// Command coffer is the server and the command line of Coffer.
 package main
 
 import (

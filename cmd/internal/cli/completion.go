@@ -91,5 +91,5 @@ func replaceFile(name, text string) error {
 	if err := os.MkdirAll(filepath.Dir(name), folderMode); err != nil {
 		return err
 	}
-	return os.WriteFile(name, []byte(text), fileMode) //nolint:gosec // a shell's start file is no secret
+	return os.WriteFile(name, []byte(text), fileMode)
 }

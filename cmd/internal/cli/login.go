@@ -34,15 +34,13 @@ type loginCall struct {
 // for each.
 func loginMethods() map[string]loginMethod {
 	return map[string]loginMethod{
-		"token": {help: tokenLoginHelp, mount: "token", login: tokenLogin},
-	}
-}
-
-const tokenLoginHelp = `Log in with a token that you have:
+		"token": {mount: "token", login: tokenLogin, help: `Log in with a token that you have:
   $ coffer login
 It is asked for without echo, or read from standard input. For scripts:
   $ coffer login - < token.txt
-With lookup=false the server is not asked about it.`
+With lookup=false the server is not asked about it.`},
+	}
+}
 
 // loginFlags are the flags of login.
 type loginFlags struct {

@@ -176,19 +176,17 @@ func (a *app) operatorUnseal() *cobra.Command {
 
 // keyArg is a share: the argument, or asked for.
 func (a *app) keyArg(ctx context.Context, args []string, prompt string) (string, error) {
-	key := ""
+	var key string
+	var err error
 	if len(args) > 0 && args[0] != "-" {
 		key = strings.TrimSpace(args[0])
 	} else {
-		var err error
-		if key, err = a.secretInput(ctx, prompt); err != nil {
-			return "", err
-		}
+		key, err = a.secretInput(ctx, prompt)
 	}
-	if key == "" {
-		return "", usagef("No key was given.")
+	if err == nil && key == "" {
+		err = usagef("No key was given.")
 	}
-	return key, nil
+	return key, err
 }
 
 func (a *app) operatorSeal() *cobra.Command {

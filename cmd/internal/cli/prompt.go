@@ -13,13 +13,14 @@ import (
 
 func isTerminal(stream any) bool {
 	f, ok := stream.(*os.File)
-	return ok && term.IsTerminal(int(f.Fd())) //nolint:gosec // a file descriptor fits
+	return ok && term.IsTerminal(int(f.Fd()))
 }
 
 // secretInput asks for something that must not be seen: on the terminal without
 // echo, or else as a line of standard input.
 func (a *app) secretInput(ctx context.Context, prompt string) (string, error) {
-	if !isTerminal(a.in.r) {
+	terminal, ok := a.in.r.(*os.File)
+	if !ok || !isTerminal(terminal) {
 		text, err := a.in.line()
 		return strings.TrimSpace(text), err
 	}
@@ -27,7 +28,7 @@ func (a *app) secretInput(ctx context.Context, prompt string) (string, error) {
 		return "", usagef("An answer is needed, and -non-interactive forbids to ask. Give it on standard input.")
 	}
 	_, _ = fmt.Fprint(a.err, prompt+" (will be hidden): ")
-	text, err := readHidden(ctx, int(a.in.r.(*os.File).Fd())) //nolint:gosec,forcetypeassert // isTerminal has looked
+	text, err := readHidden(ctx, int(terminal.Fd()))
 	_, _ = io.WriteString(a.err, "\n")
 	if err != nil {
 		return "", usagef("Error reading from the terminal: %w", err)

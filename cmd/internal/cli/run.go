@@ -24,7 +24,7 @@ type app struct {
 func Run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer, extra ...*cobra.Command) int {
 	a := &app{in: &input{r: stdin}, out: stdout, err: stderr}
 	a.shared = a.opts.flags()
-	root := a.root(extra)
+	root := a.root(extra) //nolint:contextcheck // commands get it from ExecuteContext
 	root.SetIn(stdin)
 	root.SetOut(stdout)
 	root.SetErr(stderr)
