@@ -2,6 +2,7 @@ package policy
 
 import (
 	"errors"
+	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -22,6 +23,13 @@ type Policy struct {
 
 // RootPolicy returns the policy that allows everything.
 func RootPolicy() *Policy { return &Policy{Name: Root, root: true} }
+
+// Templated reports whether a path of the policy depends on who the caller is.
+func (p *Policy) Templated() bool {
+	return slices.ContainsFunc(p.rules, func(s statement) bool {
+		return slices.ContainsFunc(s.path, func(part piece) bool { return part.template })
+	})
+}
 
 // statement is one path block as written.
 type statement struct {
