@@ -1,11 +1,40 @@
 package cluster
 
-// NewClusterClock and its methods are for the tests of cluster time, whose
-// cases a running node meets only by chance.
-func NewClusterClock(c Clock, stamp int64) *ClusterClock { return newClusterClock(c, stamp) }
+import (
+	"io"
 
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/hashicorp/raft"
+
+	"github.com/coffer-secrets/coffer/fsm"
+)
+
+// ClusterClock and its methods are for the tests of cluster time, whose cases
+// a running node meets only by chance.
 type ClusterClock = clusterClock
+
+func NewClusterClock(c Clock, stamp int64) *ClusterClock { return newClusterClock(c, stamp) }
 
 func (c *clusterClock) Now() int64                    { return c.now() }
 func (c *clusterClock) Applied(stamp int64, own bool) { c.applied(stamp, own) }
 func (c *clusterClock) Replayed(stamp int64)          { c.replayed(stamp) }
+
+// OpenOn opens a node whose files, but the log, term and vote, are on fs.
+func OpenOn(config Config, fs vfs.FS, journal interface {
+	raft.LogStore
+	raft.StableStore
+	io.Closer
+},
+) (*Node, error) {
+	return open(config, parts{fs: fs, stores: func(c *Config, halt func(error)) (*stores, error) {
+		return &stores{stable: journal, log: newCheckedLog(journal, c.StallTimeout, halt)}, nil
+	}})
+}
+
+// OpenWithSegments opens a node with segments of raft-wal so small that they
+// are often followed by another.
+func OpenWithSegments(config Config, bytes int) (*Node, error) {
+	return open(config, parts{fs: fsm.PrivateFS(), stores: func(c *Config, halt func(error)) (*stores, error) {
+		return openStoresOf(c, halt, bytes)
+	}})
+}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/hashicorp/raft"
 	raftboltdb "github.com/hashicorp/raft-boltdb/v2"
+	wal "github.com/hashicorp/raft-wal"
 	"go.etcd.io/bbolt"
 	bolterrors "go.etcd.io/bbolt/errors"
 
@@ -23,14 +24,24 @@ var ErrLocked = errors.New("cluster: the folder is in use by another process")
 // ErrCorrupt is wrapped by the errors of a log that is damaged.
 var ErrCorrupt = errors.New("cluster: the Raft log is damaged")
 
+// stableStore keeps term and vote.
+type stableStore interface {
+	raft.StableStore
+	io.Closer
+}
+
 // stores are the open files of Raft.
 type stores struct {
-	stable *raftboltdb.BoltStore
+	stable stableStore
 	log    *checkedLog
 	wal    io.Closer // nil if the log is in stable
 }
 
 func openStores(c *Config, halt func(error)) (*stores, error) {
+	return openStoresOf(c, halt, wal.DefaultSegmentSize)
+}
+
+func openStoresOf(c *Config, halt func(error), segmentBytes int) (*stores, error) {
 	bolt, err := raftboltdb.New(raftboltdb.Options{
 		Path: filepath.Join(c.Dir, RaftFile),
 		BoltOptions: &bbolt.Options{
@@ -48,7 +59,7 @@ func openStores(c *Config, halt func(error)) (*stores, error) {
 	s := &stores{stable: bolt}
 	var inner raft.LogStore = bolt
 	if c.LogStore == LogStoreWAL {
-		w, err := openWAL(c)
+		w, err := openWAL(c, segmentBytes)
 		if err != nil {
 			return nil, errors.Join(err, bolt.Close())
 		}

@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/hashicorp/raft"
 
 	"github.com/coffer-secrets/coffer/fsm"
@@ -64,19 +65,29 @@ type Node struct {
 // Open opens the node in a folder and starts it. A folder in use by another
 // process gives ErrLocked.
 func Open(config Config) (*Node, error) {
+	return open(config, parts{fs: fsm.PrivateFS(), stores: openStores})
+}
+
+// parts are what a node keeps its files in.
+type parts struct {
+	fs     vfs.FS // of the state and the snapshots
+	stores func(c *Config, halt func(error)) (*stores, error)
+}
+
+func open(config Config, p parts) (*Node, error) {
 	if err := config.complete(); err != nil {
 		return nil, err
 	}
 	n := &Node{config: config, closing: make(chan struct{}), halted: make(chan struct{})}
 	n.close = sync.OnceValue(n.shutdown)
 	n.leading.changed = make(chan struct{})
-	if err := n.open(); err != nil {
+	if err := n.open(p); err != nil {
 		return nil, errors.Join(err, n.closeFiles())
 	}
 	return n, nil
 }
 
-func (n *Node) open() (err error) {
+func (n *Node) open(p parts) (err error) {
 	defer func() {
 		if r := recover(); r != nil {
 			halted, ok := r.(*fsm.Halted)
@@ -87,7 +98,7 @@ func (n *Node) open() (err error) {
 		}
 	}()
 	c := &n.config
-	if err := fsm.MakeDir(fsm.PrivateFS(), c.Dir); err != nil {
+	if err := fsm.MakeDir(p.fs, c.Dir); err != nil {
 		return err
 	}
 	if c.Transport == nil {
@@ -97,15 +108,15 @@ func (n *Node) open() (err error) {
 		return err
 	}
 	// The lock on this file keeps other processes out of all the others.
-	if n.stores, err = openStores(c, n.halt); err != nil {
+	if n.stores, err = p.stores(c, n.halt); err != nil {
 		return err
 	}
-	n.snapshots, err = OpenSnapshots(nil, filepath.Join(c.Dir, SnapshotDir), c.ClusterID, c.Logger)
+	n.snapshots, err = OpenSnapshots(p.fs, filepath.Join(c.Dir, SnapshotDir), c.ClusterID, c.Logger)
 	if err != nil {
 		return err
 	}
 	n.store, err = fsm.Open(fsm.Options{
-		Dir: filepath.Join(c.Dir, StateDir), Logger: c.Logger, CacheBytes: c.CacheBytes, Fatal: n.halt,
+		Dir: filepath.Join(c.Dir, StateDir), FS: p.fs, Logger: c.Logger, CacheBytes: c.CacheBytes, Fatal: n.halt,
 	})
 	if err != nil {
 		return err
@@ -139,8 +150,30 @@ func (n *Node) reconcile() error {
 	if applied := n.store.AppliedIndex(); applied > max(n.started, meta.Index) {
 		return fmt.Errorf("%w: it ends at %d, the store stands at %d", ErrLogLost, n.started, applied)
 	}
+	if n.started == 0 && !ok {
+		return n.unfound()
+	}
 	return n.stores.log.verify(meta.Raft.Index)
 }
+
+// unfound takes back a foundation of the cluster that was cut off. The library
+// stores the term, then the configuration; between them a node counts as
+// founded, and belongs to nothing for ever. That is what term 1 without a log
+// means: the first leader that anybody hears of has a later term.
+func (n *Node) unfound() error {
+	founded, err := n.Bootstrapped()
+	if err != nil || !founded {
+		return err
+	}
+	term, err := n.stores.stable.GetUint64(termKey)
+	if err != nil || term != 1 {
+		return err
+	}
+	return n.stores.stable.SetUint64(termKey, 0)
+}
+
+// termKey is where the library keeps the term.
+var termKey = []byte("CurrentTerm")
 
 // start starts Raft and what watches it.
 func (n *Node) start() error {
@@ -304,11 +337,11 @@ func (n *Node) WriteSnapshot(ctx context.Context, w io.Writer) error {
 }
 
 // ForceSnapshot takes a snapshot now, after which the log can be cut.
-func (n *Node) ForceSnapshot() error {
+func (n *Node) ForceSnapshot(ctx context.Context) error {
 	if err := n.err(); err != nil {
 		return err
 	}
-	if err := n.raft.Snapshot().Error(); err != nil && !errors.Is(err, raft.ErrNothingNewToSnapshot) {
+	if err := n.await(ctx, n.raft.Snapshot()); err != nil && !errors.Is(err, raft.ErrNothingNewToSnapshot) {
 		return fmt.Errorf("cluster: take a snapshot: %w", err)
 	}
 	return nil

@@ -34,7 +34,7 @@ func TestRestart(t *testing.T) {
 			for i := range 10 {
 				propose(t, n, put(key(round*10+i), "v"))
 				if i == 5 && round > 0 {
-					if err := n.ForceSnapshot(); err != nil {
+					if err := n.ForceSnapshot(within(t, patience)); err != nil {
 						t.Fatal(err)
 					}
 				}
@@ -73,7 +73,7 @@ func TestStoreBehindTheLog(t *testing.T) {
 		for i := range 50 {
 			propose(t, n, put(key(i), "v"))
 			if i == 20 {
-				if err := n.ForceSnapshot(); err != nil {
+				if err := n.ForceSnapshot(within(t, patience)); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -116,7 +116,7 @@ func TestStoreAheadOfTheSnapshot(t *testing.T) {
 	c := config(t.TempDir(), "")
 	n := start(t, c)
 	propose(t, n, put("k", "0"))
-	if err := n.ForceSnapshot(); err != nil {
+	if err := n.ForceSnapshot(within(t, patience)); err != nil {
 		t.Fatal(err)
 	}
 	version := uint64(0)
@@ -164,7 +164,7 @@ func TestStateDeleted(t *testing.T) {
 		for i := range 40 {
 			propose(t, n, put(key(i), "v"))
 			if i == 30 {
-				if err := n.ForceSnapshot(); err != nil {
+				if err := n.ForceSnapshot(within(t, patience)); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -193,7 +193,7 @@ func TestLostFiles(t *testing.T) {
 		for i := range 20 {
 			propose(t, n, put(key(i), "v"))
 		}
-		if err := n.ForceSnapshot(); err != nil {
+		if err := n.ForceSnapshot(within(t, patience)); err != nil {
 			t.Fatal(err)
 		}
 		for i := range 20 {
@@ -481,7 +481,7 @@ func TestPrivateModes(t *testing.T) {
 		c := config(filepath.Join(t.TempDir(), "deep", "node"), logStore)
 		n := start(t, c)
 		propose(t, n, put("k", "v"))
-		if err := n.ForceSnapshot(); err != nil {
+		if err := n.ForceSnapshot(within(t, patience)); err != nil {
 			t.Fatal(err)
 		}
 		files := 0

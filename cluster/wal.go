@@ -23,7 +23,7 @@ type walLog struct {
 	meta *metadb.BoltMetaDB
 }
 
-func openWAL(c *Config) (*walLog, error) {
+func openWAL(c *Config, segmentBytes int) (*walLog, error) {
 	dir := filepath.Join(c.Dir, LogDir)
 	if err := fsm.MakeDir(fsm.PrivateFS(), dir); err != nil {
 		return nil, err
@@ -32,6 +32,7 @@ func openWAL(c *Config) (*walLog, error) {
 	w, err := wal.Open(dir,
 		wal.WithLogger(newRaftLogger(c.Logger)), wal.WithMetaStore(meta),
 		wal.WithSegmentFiler(segment.NewFiler(dir, privateWALFiles{walfs.New()})),
+		wal.WithSegmentSize(segmentBytes),
 	)
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("%w: open %s: %w", ErrCorrupt, LogDir, err), meta.Close())

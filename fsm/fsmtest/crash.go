@@ -17,6 +17,8 @@ type Image struct {
 	// Mark is what Disk.Mark was called with last.
 	Mark uint64
 	FS   *vfs.MemFS
+	// Beside is what the function given to Disk.Beside returned.
+	Beside any
 }
 
 // Disk is a file system in memory that records an image after every operation
@@ -30,6 +32,7 @@ type Disk struct {
 	mu     sync.Mutex
 	rng    *rand.Rand
 	on     bool
+	beside func() any
 	mark   uint64
 	images []Image
 }
@@ -57,6 +60,17 @@ func (d *Disk) Mark(mark uint64) {
 	d.mark = mark
 }
 
+// Beside lets every image also hold what something else, which is durable by
+// itself, had at that moment. The function must not touch the disk.
+func (d *Disk) Beside(state func() any) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.beside = state
+}
+
+// Step records images after a step of what stands beside the disk.
+func (d *Disk) Step(name string) { d.step("%s", name) }
+
 // Images returns what was recorded.
 func (d *Disk) Images() []Image {
 	d.mu.Lock()
@@ -79,9 +93,13 @@ func (d *Disk) step(format string, args ...any) {
 		return
 	}
 	step := fmt.Sprintf(format, args...)
+	var beside any
+	if d.beside != nil {
+		beside = d.beside()
+	}
 	for _, percent := range []int{0, 50} {
 		clone := d.mem.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: percent, RNG: d.rng})
-		d.images = append(d.images, Image{Step: step, Mark: d.mark, FS: clone})
+		d.images = append(d.images, Image{Step: step, Mark: d.mark, FS: clone, Beside: beside})
 	}
 }
 
@@ -110,8 +128,8 @@ func (d *Disk) OpenDir(name string) (vfs.File, error) {
 }
 
 // ReuseForWrite implements vfs.FS.
-func (d *Disk) ReuseForWrite(oldname, newname string, c vfs.DiskWriteCategory) (vfs.File, error) {
-	f, err := d.FS.ReuseForWrite(oldname, newname, c)
+func (d *Disk) ReuseForWrite(oldname, newname string, c vfs.DiskWriteCategory) (f vfs.File, err error) {
+	d.apart(func() { f, err = d.FS.ReuseForWrite(oldname, newname, c) })
 	return d.file(f, newname, "reuse", err)
 }
 
@@ -124,8 +142,9 @@ func (d *Disk) file(f vfs.File, name, step string, err error) (vfs.File, error) 
 }
 
 // Link implements vfs.FS.
-func (d *Disk) Link(oldname, newname string) error {
-	return d.done(d.FS.Link(oldname, newname), "link %s", newname)
+func (d *Disk) Link(oldname, newname string) (err error) {
+	d.apart(func() { err = d.FS.Link(oldname, newname) })
+	return d.done(err, "link %s", newname)
 }
 
 // Remove implements vfs.FS.
@@ -147,7 +166,18 @@ func (d *Disk) MkdirAll(dir string, perm os.FileMode) error {
 }
 
 // Lock implements vfs.FS.
-func (d *Disk) Lock(name string) (io.Closer, error) { return d.FS.Lock(name) }
+func (d *Disk) Lock(name string) (c io.Closer, err error) {
+	d.apart(func() { c, err = d.FS.Lock(name) })
+	return c, err
+}
+
+// apart keeps clones away from what locks MemFS for reading twice, which must
+// not meet a clone that waits between.
+func (d *Disk) apart(do func()) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	do()
+}
 
 func (d *Disk) done(err error, format string, args ...any) error {
 	if err == nil {
