@@ -26,7 +26,7 @@ func (u *Unsealed) execute(ctx context.Context, tx *state.Tx, a *authorised) (*O
 		return nil, engines.Invalidf("cannot write to a path ending in '/'")
 	}
 	ctx = tokens.WithCaller(ctx, &tokens.Caller{Token: a.token, ID: a.in.Token, Sudo: a.sudo()})
-	resp, err := a.op.Handler(ctx, u.request(tx, a.routed, a.token), a.mount.Storage(tx))
+	resp, err := a.op.Handler(ctx, u.request(tx, a.authenticated), a.mount.Storage(tx))
 	if err != nil {
 		return nil, err
 	}

@@ -5,10 +5,12 @@ import (
 	"encoding/json"
 	"errors"
 	"net/url"
+	"slices"
 	"time"
 
 	"github.com/coffer-secrets/coffer/core/mounts"
 	"github.com/coffer-secrets/coffer/core/paths"
+	"github.com/coffer-secrets/coffer/core/policies"
 	"github.com/coffer-secrets/coffer/core/policy"
 	"github.com/coffer-secrets/coffer/core/state"
 	"github.com/coffer-secrets/coffer/core/tokens"
@@ -47,6 +49,8 @@ type authenticated struct {
 	*routed
 	token *tokens.Token
 	acl   *policy.ACL
+	// policies are the names of what acl was made of.
+	policies []string
 }
 
 // authorised is a request that policy allows.
@@ -233,7 +237,7 @@ func (u *Unsealed) tellCreate(ctx context.Context, tx *state.Tx, a *authenticate
 	if a.op == nil || a.does != engines.Update || a.op.Exists == nil || a.invalid != nil {
 		return nil
 	}
-	exists, err := a.op.Exists(ctx, u.request(tx, a.routed, a.token), a.mount.Storage(tx))
+	exists, err := a.op.Exists(ctx, u.request(tx, a), a.mount.Storage(tx))
 	switch {
 	case err != nil && engines.KindOf(err) == engines.KindInternal:
 		return err
@@ -261,8 +265,33 @@ func (u *Unsealed) authenticate(tx *state.Tx, r *routed) (*authenticated, error)
 		return nil, errDenied()
 	}
 	a.token = token
-	a.acl, err = u.policies.ACL(tx, token.Policies)
+	a.acl, a.policies, err = u.aclOf(tx, token)
 	return a, err
+}
+
+// aclOf is what a token may do, and the names of the policies that say so: its
+// own and those of its identity.
+func (u *Unsealed) aclOf(tx *state.Tx, token *tokens.Token) (*policy.ACL, []string, error) {
+	if token.EntityID == "" {
+		acl, err := u.policies.ACL(tx, token.Policies, nil)
+		return acl, token.Policies, err
+	}
+	holder, err := u.identity.Holder(tx, token.EntityID)
+	if err != nil {
+		return nil, nil, err
+	}
+	names := token.Policies
+	if len(holder.Policies) > 0 {
+		names = tokens.NormalizePolicies(slices.Concat(names, holder.Policies))
+	}
+	acl, err := u.policies.ACL(tx, names, &policies.Subject{ID: token.EntityID, Index: holder.Index, Resolve: holder.Resolve})
+	return acl, names, err
+}
+
+// tokenACL is aclOf for the system's paths.
+func (u *Unsealed) tokenACL(tx *state.Tx, token *tokens.Token) (*policy.ACL, error) {
+	acl, _, err := u.aclOf(tx, token)
+	return acl, err
 }
 
 func errDenied() error { return engines.Errorf(engines.KindDenied, "permission denied") }
@@ -311,14 +340,15 @@ func operation(op engines.Operation) policy.Capability {
 }
 
 // request is the request as an engine sees it.
-func (u *Unsealed) request(tx *state.Tx, r *routed, t *tokens.Token) *engines.Request {
+func (u *Unsealed) request(tx *state.Tx, a *authenticated) *engines.Request {
+	r, t := a.routed, a.token
 	req := &engines.Request{
 		ID: r.in.ID, Op: r.does, Path: r.path, Fields: r.fields, Mount: r.mount.Info, Now: tx.Now(), Wrapped: r.in.WrapTTL > 0,
 		Caller: engines.Caller{Addr: r.in.Addr, PeerCertificates: r.in.PeerCertificates},
 	}
 	if t != nil {
 		req.Caller.TokenKey, req.Caller.Accessor, req.Caller.EntityID = t.Key(), t.Accessor, t.EntityID
-		req.Caller.DisplayName, req.Caller.Policies, req.Caller.Root = t.DisplayName, t.Policies, t.IsRoot()
+		req.Caller.DisplayName, req.Caller.Policies, req.Caller.Root = t.DisplayName, a.policies, t.IsRoot()
 	}
 	return req
 }

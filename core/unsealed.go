@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"sync"
 
+	"github.com/coffer-secrets/coffer/core/identity"
 	"github.com/coffer-secrets/coffer/core/mounts"
 	"github.com/coffer-secrets/coffer/core/policies"
 	"github.com/coffer-secrets/coffer/core/state"
@@ -26,6 +27,7 @@ type Unsealed struct {
 	mounts   *mounts.Mounts
 	tokens   *tokens.Tokens
 	policies *policies.Policies
+	identity *identity.Identity
 	wrapping *wrapping.Wrapping
 
 	// keyMu guards the root key and orders the changes of the keyring's row.
@@ -50,10 +52,11 @@ func newUnsealed(c *Core, keyring *seal.Keyring) (*Unsealed, error) {
 	u.ctx, u.done = context.WithCancel(c.ctx)
 	u.tokens = tokens.New(barrier, keyring.Derive(labelTokenIDs, 32), u.emptyCubbyhole)
 	u.wrapping = wrapping.New(u.tokens)
-	u.policies = policies.New()
+	u.policies, u.identity = policies.New(), identity.New()
 	list := append([]*engines.Engine{tokens.Engine(u.tokens)}, c.cfg.Engines...)
+	list = append(list, identity.Engine(identity.Deps{Mounts: func() *mounts.Mounts { return u.mounts }}))
 	list = append(list, system.New(system.Deps{
-		Mounts: func() *mounts.Mounts { return u.mounts }, Tokens: u.tokens, Policies: u.policies,
+		Mounts: func() *mounts.Mounts { return u.mounts }, Tokens: u.tokens, Policies: u.policies, ACL: u.tokenACL,
 		Wrapping: u.wrapping, Control: control{u}, RawStorage: c.cfg.RawStorage, Metrics: c.cfg.Metrics,
 	}))
 	if u.mounts, err = mounts.New(list, c.cfg.Limits); err != nil {
@@ -112,6 +115,7 @@ func (u *Unsealed) populate(ctx context.Context, rows map[string][]byte, rootTok
 			typ, path, description string
 		}{
 			{engines.ClassSystem, "system", "sys/", "system endpoints used for control, policy and debugging"},
+			{engines.ClassSystem, "identity", "identity/", "identity store"},
 			{engines.ClassSecret, "cubbyhole", "cubbyhole/", "per-token private secret storage"},
 			{engines.ClassAuth, "token", "auth/token/", "token based credentials"},
 		} {

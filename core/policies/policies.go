@@ -6,6 +6,7 @@ package policies
 import (
 	"encoding/json"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -47,6 +48,16 @@ type compiled struct {
 type entry struct {
 	acl   *policy.ACL
 	until time.Time
+	// templated says that the policies allow more to a caller with an identity.
+	templated bool
+}
+
+// Subject is the identity that the templates of policies are filled from.
+type Subject struct {
+	// ID and Index identify what Resolve gives.
+	ID      string
+	Index   uint64
+	Resolve policy.Resolver
 }
 
 // New returns policies with nothing compiled yet.
@@ -57,19 +68,31 @@ func region(tx *state.Tx) *state.Region {
 }
 
 // ACL returns the compiled form of the policies with these names, which are
-// sorted. Names of policies that do not exist allow nothing.
-func (p *Policies) ACL(tx *state.Tx, names []string) (*policy.ACL, error) {
+// sorted, for a subject; nil for a caller without an identity. Names of policies
+// that do not exist allow nothing.
+func (p *Policies) ACL(tx *state.Tx, names []string, subject *Subject) (*policy.ACL, error) {
 	c := p.at(tx.TableIndex(state.Policies))
 	key := strings.Join(names, "\x00")
+	plain, err := p.entry(tx, c, key, names, nil)
+	if err != nil || !plain.templated || subject == nil {
+		return plain.acl, err
+	}
+	key += "\x01" + subject.ID + "\x01" + strconv.FormatUint(subject.Index, 16)
+	filled, err := p.entry(tx, c, key, names, subject.Resolve)
+	return filled.acl, err
+}
+
+// entry returns what is cached under a key, or makes it.
+func (p *Policies) entry(tx *state.Tx, c *compiled, key string, names []string, resolve policy.Resolver) (entry, error) {
 	c.mu.RLock()
 	known, ok := c.acls[key]
 	c.mu.RUnlock()
 	if ok && (known.until.IsZero() || tx.Now().Before(known.until)) {
-		return known.acl, nil
+		return known, nil
 	}
-	made, err := p.compile(tx, names)
+	made, err := p.compile(tx, names, resolve)
 	if err != nil || tx.Dirty() { // may rest on what this transaction has not committed
-		return made.acl, err
+		return made, err
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -77,7 +100,7 @@ func (p *Policies) ACL(tx *state.Tx, names []string) (*policy.ACL, error) {
 		clear(c.acls)
 	}
 	c.acls[key] = made
-	return made.acl, nil
+	return made, nil
 }
 
 func (p *Policies) at(index uint64) *compiled {
@@ -96,7 +119,7 @@ func (p *Policies) at(index uint64) *compiled {
 	}
 }
 
-func (p *Policies) compile(tx *state.Tx, names []string) (entry, error) {
+func (p *Policies) compile(tx *state.Tx, names []string, resolve policy.Resolver) (entry, error) {
 	var list []*policy.Policy
 	var out entry
 	for _, name := range names {
@@ -127,8 +150,9 @@ func (p *Policies) compile(tx *state.Tx, names []string) (entry, error) {
 			return entry{}, engines.Internal(err) // was parsed when it was written
 		}
 		list = append(list, parsed)
+		out.templated = out.templated || parsed.Templated()
 	}
-	out.acl = policy.Compile(list, nil)
+	out.acl = policy.Compile(list, resolve)
 	return out, nil
 }
 

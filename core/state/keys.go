@@ -23,6 +23,8 @@ const (
 	Accessors Table = 'a'
 	// Cubbyholes holds wrapped answers by the key of their token.
 	Cubbyholes Table = 'w'
+	// Identities holds entities, aliases and groups.
+	Identities Table = 'i'
 	// Reap holds tokens that are gone and whose descendants are not yet.
 	Reap Table = 'z'
 )

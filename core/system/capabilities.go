@@ -62,7 +62,7 @@ func (s *system) capabilitiesOf(tx *state.Tx, t *tokens.Token, req *engines.Requ
 	if len(asked) > maxCapabilityPaths {
 		return nil, engines.Invalidf("paths: at most %d", maxCapabilityPaths)
 	}
-	acl, err := s.Policies.ACL(tx, t.Policies)
+	acl, err := s.ACL(tx, t)
 	if err != nil {
 		return nil, err
 	}

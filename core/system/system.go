@@ -6,6 +6,7 @@ import (
 
 	"github.com/coffer-secrets/coffer/core/mounts"
 	"github.com/coffer-secrets/coffer/core/policies"
+	"github.com/coffer-secrets/coffer/core/policy"
 	"github.com/coffer-secrets/coffer/core/state"
 	"github.com/coffer-secrets/coffer/core/tokens"
 	"github.com/coffer-secrets/coffer/core/wrapping"
@@ -65,9 +66,11 @@ type Rotation struct {
 // Deps are the core's parts that the engine works on.
 type Deps struct {
 	// Mounts is asked for when it is needed: the engine is part of what makes it.
-	Mounts     func() *mounts.Mounts
-	Tokens     *tokens.Tokens
-	Policies   *policies.Policies
+	Mounts   func() *mounts.Mounts
+	Tokens   *tokens.Tokens
+	Policies *policies.Policies
+	// ACL is what a token may do.
+	ACL        func(tx *state.Tx, t *tokens.Token) (*policy.ACL, error)
 	Wrapping   *wrapping.Wrapping
 	Control    Control
 	RawStorage bool

@@ -40,7 +40,7 @@ func (s *system) callerACL(ctx context.Context, req *engines.Request, tx *state.
 	if !t.AllowsAddr(req.Caller.Addr) {
 		return nil, engines.Errorf(engines.KindDenied, "permission denied")
 	}
-	return s.Policies.ACL(tx, t.Policies)
+	return s.ACL(tx, t)
 }
 
 func (s *system) uiMounts(ctx context.Context, req *engines.Request, tx *state.Tx) (*engines.Response, error) {
@@ -111,7 +111,7 @@ func (s *system) uiMount(ctx context.Context, req *engines.Request, tx *state.Tx
 }
 
 func (s *system) resultantACL(ctx context.Context, _ *engines.Request, tx *state.Tx) (*engines.Response, error) {
-	acl, err := s.Policies.ACL(tx, tokens.CallerOf(ctx).Token.Policies)
+	acl, err := s.ACL(tx, tokens.CallerOf(ctx).Token)
 	if err != nil {
 		return nil, err
 	}
