@@ -24,8 +24,10 @@ unit:
 race:
 	CGO_ENABLED=1 $(GO) test -race ./...
 
-conformance: build
-	cd testing/conformance && COFFER_BINARY=$(CURDIR)/bin/coffer $(GO) test ./...
+conformance: build ## the official Go clients, Vault's and OpenBao's, against a server
+	cd testing/conformance && for client in vault openbao; do \
+		$(GO) vet -tags $$client ./...; COFFER_BINARY=$(CURDIR)/bin/coffer $(GO) test -tags $$client ./...; \
+	done
 
 lint:
 	@testing/lint

@@ -92,3 +92,21 @@ func TestReadYourWrites(t *testing.T) {
 	must(kv.Put(t.Context(), "a", object{"k": "v"}))(t)
 	equal(t, "read", must(kv.Get(t.Context(), "a"))(t).Data, object{"k": "v"})
 }
+
+// untestedHere are the methods of Vault's client alone that nothing calls.
+var untestedHere = map[string][]string{
+	"a thing of Vault's Enterprise edition": {
+		"Logical.ListFromSnapshot", "Logical.ReadFromSnapshot", "Logical.ReadRawFromSnapshot", "Logical.Recover", "Logical.RecoverFromPath",
+		"Sys.BillingOverview",
+		"Sys.GenerateDROperationTokenCancel", "Sys.GenerateDROperationTokenInit", "Sys.GenerateDROperationTokenStatus",
+		"Sys.GenerateDROperationTokenUpdate",
+		"Sys.RaftAutopilotConfigurationWithDRToken", "Sys.RaftAutopilotStateWithDRToken",
+		"Sys.RaftForceUnloadSnapshot", "Sys.RaftLoadCloudSnapshot", "Sys.RaftLoadLocalSnapshot", "Sys.RaftUnloadSnapshot",
+		"Sys.ReplicationStatus", "Sys.ReportingScan", "Sys.UtilizationReport", "Sys.UtilizationReportWithNamespace",
+		"Sys.CreateUICustomMessage", "Sys.DeleteUICustomMessage", "Sys.ListUICustomMessages", "Sys.ReadUICustomMessage", "Sys.UpdateUICustomMessage",
+	},
+	"engines are built in: plugins need nothing to run in": {
+		"Sys.DeregisterPluginRuntime", "Sys.GetPluginRuntime", "Sys.ListPluginRuntimes", "Sys.RegisterPluginDetailed", "Sys.RegisterPluginRuntime",
+		"Sys.RootReloadPlugin",
+	},
+}
