@@ -77,8 +77,9 @@ func (s *server) fail(w http.ResponseWriter, r *request, err error) int {
 		w.Header().Set("Retry-After", "1")
 	}
 	body, err := json.Marshal(struct {
-		Errors []string `json:"errors"`
-	}{list})
+		Errors   []string `json:"errors"`
+		Warnings []string `json:"warnings,omitempty"`
+	}{list, e.Warnings})
 	if err != nil {
 		body = []byte(`{"errors":["internal error"]}`)
 	}
