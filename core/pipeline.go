@@ -311,11 +311,8 @@ func (u *Unsealed) authorise(a *authenticated) (*authorised, error) {
 		Path: a.policyPath, Op: operation(a.does), WrapTTL: a.in.WrapTTL, Parameters: a.body, Query: a.in.Query,
 	}
 	decision := a.acl.Allow(&request)
-	if !decision.Allowed {
-		return nil, errDenied()
-	}
-	if a.op != nil && a.match.Route.Sudo && !decision.Sudo && !decision.Root {
-		return nil, errDenied()
+	if !decision.Allowed || a.op != nil && a.match.Route.Sudo && !decision.Sudo && !decision.Root {
+		return nil, a.denied(decision)
 	}
 	return &authorised{a}, nil
 }

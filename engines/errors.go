@@ -33,7 +33,9 @@ type Error struct {
 	Message string
 	// Details are further messages shown with the first.
 	Details []string
-	Cause   error
+	// Warnings teach: what was missing, and how to put it right.
+	Warnings []string
+	Cause    error
 	// Keep commits what the handler wrote all the same, such as the count of a
 	// failed login. What any other failed request wrote is forgotten.
 	Keep bool

@@ -21,6 +21,7 @@ path "auth/token/revoke-self" { capabilities = ["update"] }
 # Ask what the token may do.
 path "sys/capabilities-self" { capabilities = ["update"] }
 path "sys/internal/ui/resultant-acl" { capabilities = ["read"] }
+path "sys/policies/explain" { capabilities = ["update"] }
 
 # Look at and renew a lease whose id is known.
 path "sys/renew" { capabilities = ["update"] }

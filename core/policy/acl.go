@@ -21,6 +21,8 @@ type Rule struct {
 type Source struct {
 	Policy string
 	Line   int
+	// Path is as written, templates not filled.
+	Path string
 }
 
 // Path is the rule's pattern, templates filled.
@@ -61,7 +63,7 @@ func Compile(list []*Policy, resolve Resolver) *ACL {
 				merged[id] = rule
 			}
 			rule.merge(s.grant)
-			rule.Sources = append(rule.Sources, Source{Policy: p.Name, Line: s.line})
+			rule.Sources = append(rule.Sources, Source{Policy: p.Name, Line: s.line, Path: s.written()})
 		}
 	}
 	tree := radix.New().Txn()

@@ -27,8 +27,8 @@ var capabilityNames = []struct {
 	{"read", Read}, {"scan", Scan}, {"sudo", Sudo}, {"update", Update},
 }
 
-// capabilityOf returns the capability with a name.
-func capabilityOf(name string) (Capability, bool) {
+// CapabilityOf returns the capability with a name.
+func CapabilityOf(name string) (Capability, bool) {
 	for _, c := range capabilityNames {
 		if c.name == name {
 			return c.is, true

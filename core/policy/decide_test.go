@@ -346,7 +346,7 @@ path "other/*" { capabilities = ["read"] }`)
 	if e.Allowed || e.Reason != policy.ReasonDeny || e.Rule.Path() != "kv/a*" {
 		t.Errorf("decided by %q because %q", e.Rule.Path(), e.Reason)
 	}
-	want := []policy.Source{{Policy: "a", Line: 2}, {Policy: "b", Line: 1}}
+	want := []policy.Source{{Policy: "a", Line: 2, Path: e.Rule.Path()}, {Policy: "b", Line: 1, Path: e.Rule.Path()}}
 	if !reflect.DeepEqual(e.Rule.Sources, want) {
 		t.Errorf("sources %v, want %v", e.Rule.Sources, want)
 	}

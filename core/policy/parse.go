@@ -226,7 +226,7 @@ func (s *statement) addCapabilities(val ast.Node) error {
 		return fmt.Errorf("capabilities: %w", err)
 	}
 	for _, name := range names {
-		c, ok := capabilityOf(name)
+		c, ok := CapabilityOf(name)
 		if !ok {
 			return fmt.Errorf("invalid capability %q", clip(name))
 		}

@@ -38,6 +38,19 @@ type statement struct {
 	grant
 }
 
+// written is the path as it was written.
+func (s *statement) written() string {
+	var b strings.Builder
+	for _, part := range s.path {
+		if part.template {
+			b.WriteString("{{" + part.text + "}}")
+			continue
+		}
+		b.WriteString(part.text)
+	}
+	return b.String()
+}
+
 // grant is what a rule gives, apart from where.
 type grant struct {
 	caps     Capability

@@ -93,7 +93,7 @@ func New(deps Deps) *engines.Engine {
 
 func (s *system) routes() []engines.Route {
 	list := slices.Concat(s.mountRoutes(), s.authRoutes(), s.policyRoutes(), s.capabilityRoutes(), s.wrappingRoutes(),
-		s.keyRoutes(), s.settingRoutes(), s.infoRoutes(), s.uiRoutes(), toolRoutes())
+		s.keyRoutes(), s.settingRoutes(), s.infoRoutes(), s.uiRoutes(), toolRoutes(), s.explainRoutes())
 	if s.RawStorage {
 		list = append(list, s.rawRoutes()...)
 	}
