@@ -25,13 +25,14 @@ func (c ceremony) status(context.Context, *request) (*response, error) {
 func (c ceremony) start(_ context.Context, r *request) (*response, error) {
 	verify := truth("require_verification")
 	verify.Default = true // old shares live until the new ones are proven, unless a client says otherwise
-	v, err := decodeBody(r, whole("secret_shares"), whole("secret_threshold"), many("pgp_keys"), truth("backup"), verify, whole("stored_shares"))
+	v, err := decodeBody(r, whole("secret_shares"), whole("secret_threshold"), many("pgp_keys"), truth("backup"), truth("Backup"), verify, whole("stored_shares"))
 	if err != nil {
 		return nil, err
 	}
 	status, err := c.Core.StartRekey(c.target, core.RekeyRequest{
 		Shares: int(v.Int("secret_shares")), Threshold: int(v.Int("secret_threshold")), PGPKeys: v.Strings("pgp_keys"),
-		Backup: v.Bool("backup"), Verify: v.Bool("require_verification"),
+		// Vault's Go client spells it with a capital.
+		Backup: v.Bool("backup") || v.Bool("Backup"), Verify: v.Bool("require_verification"),
 	})
 	if err != nil {
 		return nil, err
