@@ -63,7 +63,9 @@ func TestCommandLine(t *testing.T) {
 	holds(t, "deleted", must(kv.Get(ctx, path))(t).Data == nil)
 	do(`coffer kv undelete -versions=1 secret/database/master`, "Success!")
 	holds(t, "undeleted", must(kv.Get(ctx, path))(t).Data != nil)
-	var got struct{ Data struct{ Data map[string]string } }
+	var got struct {
+		Data struct{ Data map[string]string }
+	}
 	check(t, json.Unmarshal([]byte(do(`coffer kv get secret/database/master -format=json`)), &got))
 	equal(t, "as JSON", got.Data.Data["username"], "app")
 	do(`coffer kv destroy -versions=1 secret/database/master`, "Success!")
