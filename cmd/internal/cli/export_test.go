@@ -29,4 +29,5 @@ var (
 	NeedsSudo     = needsSudo
 	IsDuration    = isDurationText
 	OneDash       = oneDash
+	PGPKey        = pgpKey
 )

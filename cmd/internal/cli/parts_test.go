@@ -1,12 +1,20 @@
 package cli_test
 
 import (
+	"bytes"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/ProtonMail/go-crypto/openpgp"
+	"github.com/ProtonMail/go-crypto/openpgp/armor"
+	"github.com/ProtonMail/go-crypto/openpgp/packet"
 
 	"github.com/coffer-secrets/coffer/cmd/internal/cli"
 )
@@ -176,5 +184,33 @@ func TestOneDash(t *testing.T) {
 	got := cli.OneDash(`unknown flag: --no-such, and "--ttl" for 'a--b'`)
 	if want := `unknown flag: -no-such, and "-ttl" for 'a--b'`; got != want {
 		t.Errorf("got %s", got)
+	}
+}
+
+func TestPGPKeyForms(t *testing.T) {
+	entity, err := openpgp.NewEntity("keeper", "", "keeper@example.test", &packet.Config{Algorithm: packet.PubKeyAlgoEdDSA})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var binary, armoured bytes.Buffer
+	if err := entity.Serialize(&binary); err != nil {
+		t.Fatal(err)
+	}
+	w, err := armor.Encode(&armoured, openpgp.PublicKeyType, nil)
+	if err == nil {
+		_, err = w.Write(binary.Bytes())
+	}
+	if err = errors.Join(err, w.Close()); err != nil {
+		t.Fatal(err)
+	}
+	want := base64.StdEncoding.EncodeToString(binary.Bytes())
+	for form, text := range map[string]string{"binary": binary.String(), "armoured": armoured.String() + "\n", "base64": want + "\n"} {
+		name := filepath.Join(t.TempDir(), "key")
+		if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := cli.PGPKey(name); err != nil || got != want {
+			t.Errorf("%s: got %q, %v", form, got, err)
+		}
 	}
 }
