@@ -100,6 +100,7 @@ func mounted(t *testing.T, c *api.Client, version string) string {
 	t.Helper()
 	path := strings.ToLower(strings.NewReplacer("/", "-", "_", "-").Replace(t.Name()))
 	check(t, c.Sys().Mount(path, &api.MountInput{Type: "kv", Options: map[string]string{"version": version}}))
+	t.Cleanup(func() { check(t, c.Sys().Unmount(path)) })
 	return path
 }
 

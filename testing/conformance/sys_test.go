@@ -78,6 +78,7 @@ func TestMountsAreTuned(t *testing.T) {
 	check(t, sys.Mount(path, &api.MountInput{
 		Type: "kv", Description: "before", Config: api.MountConfigInput{DefaultLeaseTTL: "10m", MaxLeaseTTL: "1h"},
 	}))
+	t.Cleanup(func() { check(t, sys.Unmount(path)) })
 	cfg := must(sys.MountConfig(path))(t)
 	equal(t, "lifetimes", []int{cfg.DefaultLeaseTTL, cfg.MaxLeaseTTL}, []int{600, 3600})
 

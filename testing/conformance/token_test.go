@@ -1,6 +1,7 @@
 package conformance_test
 
 import (
+	"crypto/rand"
 	"slices"
 	"testing"
 	"time"
@@ -67,7 +68,8 @@ func TestTokenKinds(t *testing.T) {
 	holds(t, "orphan", orphan.Auth.Orphan)
 	holds(t, "orphan by request", must(token.Create(&api.TokenCreateRequest{NoParent: true}))(t).Auth.Orphan)
 	equal(t, "no default policy", must(token.Create(&api.TokenCreateRequest{Policies: []string{"x"}, NoDefaultPolicy: true}))(t).Auth.Policies, []string{"x"})
-	equal(t, "its own id", must(token.Create(&api.TokenCreateRequest{ID: "conformance-own-id"}))(t).Auth.ClientToken, "conformance-own-id")
+	own := "own-" + rand.Text()
+	equal(t, "its own id", must(token.Create(&api.TokenCreateRequest{ID: own}))(t).Auth.ClientToken, own)
 
 	batch := must(token.Create(&api.TokenCreateRequest{Type: "batch", Policies: []string{"default"}, TTL: "1m"}))(t)
 	holds(t, "batch", batch.Auth.Accessor == "" && !batch.Auth.Renewable)
