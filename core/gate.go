@@ -19,10 +19,13 @@ func (c *Core) Authorise(ctx context.Context, in *Inbound) error {
 // is an error; a good one without sudo is not.
 func (c *Core) Sudo(ctx context.Context, in *Inbound) (bool, error) {
 	a, err := c.gate(ctx, in)
-	if engines.KindOf(err) == engines.KindDenied && err != nil {
+	switch {
+	case err == nil:
+		return a.sudo() || a.token.IsRoot(), nil
+	case engines.KindOf(err) == engines.KindDenied:
 		return false, nil
 	}
-	return err == nil && (a.sudo() || a.token.IsRoot()), err
+	return false, err
 }
 
 // gate takes a request as far as its authorisation.

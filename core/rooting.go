@@ -161,7 +161,7 @@ func (c *Core) finishRootLocked(ctx context.Context, r *rooting, u *Unsealed) (R
 	if err != nil {
 		return RootStatus{}, err
 	}
-	encoded := ""
+	var encoded string
 	if r.pgpKey != "" {
 		_, encrypted, err := seal.EncryptPGP([]byte(id), r.pgpKey)
 		if err != nil {

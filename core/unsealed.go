@@ -41,7 +41,7 @@ type Unsealed struct {
 }
 
 // Labels of what is derived from the keyring.
-const labelTokenIDs = "coffer/v1/token-ids"
+const labelTokenIDs = "coffer/v1/token-ids" // #nosec G101 -- names a purpose
 
 func newUnsealed(c *Core, keyring *seal.Keyring) (*Unsealed, error) {
 	barrier, err := seal.NewBarrier(keyring)

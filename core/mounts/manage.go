@@ -170,9 +170,8 @@ func (m *Mounts) Normalize(e *Entry) error {
 		return err
 	}
 	e.Path = path
-	bare := path
 	if e.Class == engines.ClassAuth {
-		bare = strings.TrimPrefix(path, "auth/")
+		bare := strings.TrimPrefix(path, "auth/")
 		if bare == path || bare == "" || bare == "token/" {
 			return engines.Invalidf("path %q is not for a way to log in", path)
 		}

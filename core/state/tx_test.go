@@ -238,9 +238,10 @@ func TestCacheSeesOwnWrites(t *testing.T) {
 			return err
 		}
 		for _, want := range []string{"1", "own", ""} {
-			if want == "own" {
+			switch want {
+			case "own":
 				err = tx.Put(key, []byte("own"), state.PutOptions{})
-			} else if want == "" {
+			case "":
 				err = tx.Delete(key)
 			}
 			got, getErr := cache.Get(tx, key, decode)

@@ -26,7 +26,7 @@ func (s *system) policyRoutes() []engines.Route {
 		{Name: "limit", Type: engines.Int, Query: true, Help: "List so many names."},
 	}
 	one := func(legacy bool) []engines.Op {
-		get := whole(func(ctx context.Context, req *engines.Request, tx *state.Tx) (*engines.Response, error) {
+		get := whole(func(_ context.Context, req *engines.Request, tx *state.Tx) (*engines.Response, error) {
 			return s.readPolicy(req, tx, legacy)
 		})
 		return []engines.Op{read(get), update(whole(s.writePolicy)), remove(whole(s.deletePolicy))}

@@ -59,7 +59,7 @@ func (e *engine) issue(ctx context.Context, req *engines.Request, tx engines.Tx,
 		Type: Service, Path: "auth/token/" + strings.TrimPrefix(req.Path, req.Mount.Path),
 		EntityID: caller.Token.EntityID, Times: Times{Created: req.Now},
 	}
-	for _, step := range []func() error{g.checkCaller, func() error { return g.setParent(orphan) }, g.setKind, g.setPolicies, g.setLabels, g.setTTL} {
+	for _, step := range []func() error{g.checkCaller, func() error { return g.setParent(orphan) }, g.setKind, g.setAddresses, g.setPolicies, g.setLabels, g.setTTL} {
 		if err := step(); err != nil {
 			return nil, err
 		}
@@ -132,10 +132,9 @@ func (g *grant) setParent(orphan bool) error {
 	return nil
 }
 
-// setKind settles service or batch, and what goes with it.
-func (g *grant) setKind() error {
-	f := g.req.Fields
-	kind := f.String("type")
+// kind is the type that the token shall have: the role's word counts more.
+func (g *grant) kind() (string, error) {
+	kind := g.req.Fields.String("type")
 	if g.role != nil {
 		switch g.role.Token.Type {
 		case Service, Batch:
@@ -148,10 +147,19 @@ func (g *grant) setKind() error {
 	}
 	switch kind {
 	case "", Service:
-		kind = Service
+		return Service, nil
 	case Batch:
-	default:
-		return engines.Invalidf("invalid 'type' value %q: it is \"service\" or \"batch\"", kind)
+		return Batch, nil
+	}
+	return "", engines.Invalidf("invalid 'type' value %q: it is \"service\" or \"batch\"", kind)
+}
+
+// setKind settles service or batch, and what goes with it.
+func (g *grant) setKind() error {
+	f := g.req.Fields
+	kind, err := g.kind()
+	if err != nil {
+		return err
 	}
 	g.token.Type = kind
 	g.token.Renewable = f.Bool("renewable") && kind == Service && (g.role == nil || g.role.Renewable)
@@ -163,27 +171,33 @@ func (g *grant) setKind() error {
 		if n := g.role.Token.NumUses; n > 0 && (g.token.NumUses == 0 || g.token.NumUses > n) {
 			g.token.NumUses = n
 		}
-		cidrs, err := ParseCIDRs(g.role.Token.BoundCIDRs)
-		if err != nil {
-			return err
-		}
-		g.token.BoundCIDRs = cidrs
 		if !g.role.unnamed {
 			g.token.Role = g.role.Name
 		}
 	}
-	if g.role != nil && g.role.Token.StrictlyBindIP {
-		addr := g.req.Caller.Addr.Unmap()
-		if !addr.IsValid() {
-			return engines.Invalidf("the role binds tokens to the caller's address, which is not known")
+	if kind == Batch && g.token.NumUses > 0 {
+		return engines.Invalidf("'num_uses' cannot be set for batch tokens: they are stored nowhere and cannot be counted")
+	}
+	return nil
+}
+
+// setAddresses settles where the token may be used from.
+func (g *grant) setAddresses() error {
+	if g.role != nil {
+		var err error
+		if g.token.BoundCIDRs, err = ParseCIDRs(g.role.Token.BoundCIDRs); err != nil {
+			return err
 		}
-		g.token.BoundCIDRs = []netip.Prefix{netip.PrefixFrom(addr, addr.BitLen())}
+		if g.role.Token.StrictlyBindIP {
+			addr := g.req.Caller.Addr.Unmap()
+			if !addr.IsValid() {
+				return engines.Invalidf("the role binds tokens to the caller's address, which is not known")
+			}
+			g.token.BoundCIDRs = []netip.Prefix{netip.PrefixFrom(addr, addr.BitLen())}
+		}
 	}
 	if len(g.token.BoundCIDRs) == 0 {
 		g.token.BoundCIDRs = g.caller.Token.BoundCIDRs // a child may not be used from further away than its parent
-	}
-	if kind == Batch && g.token.NumUses > 0 {
-		return engines.Invalidf("'num_uses' cannot be set for batch tokens: they are stored nowhere and cannot be counted")
 	}
 	return nil
 }
@@ -286,35 +300,14 @@ func plainRune(r rune) rune {
 
 // setTTL settles how long the token lives.
 func (g *grant) setTTL() error {
-	f := g.req.Fields
 	t := g.token
 	ttl, err := g.asked()
 	if err != nil {
 		return err
 	}
-	explicit, period := f.Duration("explicit_max_ttl"), f.Duration("period")
-	if explicit < 0 || period < 0 {
-		return engines.Invalidf("explicit_max_ttl and period cannot be negative")
-	}
-	if period > 0 && !g.sudo {
-		return engines.Invalidf("root or sudo privileges required to create periodic token")
-	}
-	if t.Type == Batch && (period > 0 || explicit > 0) {
-		return engines.Invalidf("batch tokens have neither a period nor an explicit_max_ttl")
-	}
-	if g.role != nil {
-		if m := g.role.Token.ExplicitMaxTTL; m > 0 && (explicit == 0 || explicit > m) {
-			if explicit > m {
-				g.warnings = append(g.warnings, "Explicit max TTL specified both during creation call and in role; using the lesser value of "+short(m))
-			}
-			explicit = m
-		}
-		if p := g.role.Token.Period; p > 0 {
-			period = p
-		}
-	}
-	if t.Type == Batch {
-		period, explicit = 0, 0
+	explicit, period, err := g.limits()
+	if err != nil {
+		return err
 	}
 	limit := g.req.Mount.MaxTTL
 	if explicit > limit && period == 0 {
@@ -331,6 +324,34 @@ func (g *grant) setTTL() error {
 	}
 	g.bound(ttl, limit)
 	return nil
+}
+
+// limits are the explicit maximum and the period, as asked for and as the role
+// has them.
+func (g *grant) limits() (explicit, period time.Duration, err error) {
+	f := g.req.Fields
+	explicit, period = f.Duration("explicit_max_ttl"), f.Duration("period")
+	batch := g.token.Type == Batch
+	switch {
+	case explicit < 0 || period < 0:
+		return 0, 0, engines.Invalidf("explicit_max_ttl and period cannot be negative")
+	case period > 0 && !g.sudo:
+		return 0, 0, engines.Invalidf("root or sudo privileges required to create periodic token")
+	case batch && (period > 0 || explicit > 0):
+		return 0, 0, engines.Invalidf("batch tokens have neither a period nor an explicit_max_ttl")
+	case batch || g.role == nil:
+		return explicit, period, nil
+	}
+	if m := g.role.Token.ExplicitMaxTTL; m > 0 && (explicit == 0 || explicit > m) {
+		if explicit > m {
+			g.warnings = append(g.warnings, "Explicit max TTL specified both during creation call and in role; using the lesser value of "+short(m))
+		}
+		explicit = m
+	}
+	if p := g.role.Token.Period; p > 0 {
+		period = p
+	}
+	return explicit, period, nil
 }
 
 // bound caps the TTL and sets the expiry.

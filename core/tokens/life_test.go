@@ -189,12 +189,11 @@ func TestExpiryIsByClusterTime(t *testing.T) {
 			t.Error("alive after its time, or its parent's")
 		}
 	}
-	eventually(t, s, func() bool { return rows(t, s, 't') == before-2 && rows(t, s, 'z') == 0 })
+	eventually(t, func() bool { return rows(t, s, 't') == before-2 && rows(t, s, 'z') == 0 })
 }
 
-// eventually waits until what the background does has come true: it looks
-// again whenever something has been applied, or a little later.
-func eventually(t *testing.T, s *kit.Server, done func() bool) {
+// eventually waits until what the background does has come true.
+func eventually(t *testing.T, done func() bool) {
 	t.Helper()
 	deadline := time.After(20 * time.Second)
 	tick := time.NewTicker(20 * time.Millisecond)

@@ -179,6 +179,13 @@ func (r *Role) setToken(f engines.Values, m engines.Mount, resp *engines.Respons
 	if f.Has("token_strictly_bind_ip") {
 		t.StrictlyBindIP = f.Bool("token_strictly_bind_ip")
 	}
+	return r.checkToken(f.Has("renewable"), m, resp)
+}
+
+// checkToken refuses parameters that tokens cannot have. renewable says that
+// the request names it: batch tokens never are.
+func (r *Role) checkToken(renewable bool, m engines.Mount, resp *engines.Response) error {
+	t := &r.Token
 	if t.Period < 0 || t.ExplicitMaxTTL < 0 || t.NumUses < 0 {
 		return engines.Invalidf("a role's durations and number of uses cannot be negative")
 	}
@@ -187,7 +194,7 @@ func (r *Role) setToken(f engines.Values, m engines.Mount, resp *engines.Respons
 	default:
 		return engines.Invalidf("invalid 'token_type' value %q", t.Type)
 	}
-	if t.Type == Batch && (t.Period > 0 || t.NumUses > 0 || t.ExplicitMaxTTL > 0 || !r.Orphan && r.Renewable && f.Has("renewable")) {
+	if t.Type == Batch && (t.Period > 0 || t.NumUses > 0 || t.ExplicitMaxTTL > 0 || !r.Orphan && r.Renewable && renewable) {
 		return engines.Invalidf("'token_type' cannot be 'batch' when role is set to generate tokens that are counted, periodic or renewable")
 	}
 	if t.Period > m.MaxTTL {
