@@ -172,11 +172,27 @@ func TestOrphaningMoreThanFitsATransaction(t *testing.T) {
 	f.plant("", "parent", 1, time.Hour)
 	f.plant("parent0", "kid", kids, 0)
 	f.plant("kid8999", "grandkid", 1, 0)
+	parent, err := f.find("parent0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	batch := ""
+	f.update(func(tx *state.Tx) (err error) {
+		key, _ := parent.RawKey()
+		batch, err = f.tokens.Issue(tx, &tokens.Token{Type: tokens.Batch, Parent: key})
+		return err
+	})
+	if _, err := f.find(batch); err != nil {
+		t.Fatal(err)
+	}
 	f.revoke("parent0", f.tokens.RevokeOrphan)
 	check := func() {
 		t.Helper()
 		if _, err := f.find("parent0"); err == nil {
 			t.Error("the parent is alive")
+		}
+		if _, err := f.find(batch); err == nil {
+			t.Error("a batch token outlived its parent")
 		}
 		for _, id := range []string{"kid0", "kid4500", "kid8999", "grandkid0"} {
 			if _, err := f.find(id); err != nil {
