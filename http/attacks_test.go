@@ -5,6 +5,7 @@ import (
 	"compress/gzip"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -124,15 +125,6 @@ func headerAttacks(n *node) []attack {
 	}
 }
 
-func contains(list []int, status int) bool {
-	for _, s := range list {
-		if s == status {
-			return true
-		}
-	}
-	return false
-}
-
 func TestAttacksOnPathsAndHeaders(t *testing.T) {
 	t.Parallel()
 	n := serving(t, kit.HTTP(func(h *httpapi.Config) { h.MaxBody = 1 << 20 }))
@@ -140,7 +132,7 @@ func TestAttacksOnPathsAndHeaders(t *testing.T) {
 		name := fmt.Sprintf("%d: %s", a.number, a.what)
 		n.untouched(t, name, func() {
 			r := wire(t, n.Server, a.send)
-			if !contains(a.status, r.Status) {
+			if !slices.Contains(a.status, r.Status) {
 				t.Errorf("%s: %d %s, want %v", name, r.Status, r.Raw, a.status)
 			}
 			if strings.Contains(string(r.Raw), canary) {

@@ -26,7 +26,7 @@ func faulty() *engines.Engine {
 		case "nothing":
 			return &engines.Response{}, nil
 		case "kind":
-			kind := engines.Kind(req.Fields.Int("kind")) //nolint:gosec // the test sends small ones
+			kind := engines.Kind(req.Fields.Int("kind"))
 			return nil, &engines.Error{Kind: kind, Message: "a message", Cause: errors.New("cause with " + canary)}
 		}
 		return nil, engines.NotFound()

@@ -90,15 +90,14 @@ func (s *server) health(_ context.Context, r *request) (*response, error) {
 	node := s.Core.Node()
 	q := r.URL.Query()
 	standby := !node.Leader
-	status := http.StatusOK
-	const standbyStatus = http.StatusTooManyRequests
+	var status int
 	switch {
 	case !seal.Initialized:
 		status, err = codeOr(q, "uninitcode", http.StatusNotImplemented)
 	case seal.Sealed:
 		status, err = codeOr(q, "sealedcode", http.StatusServiceUnavailable)
 	case standby && !given(q, "standbyok") && !given(q, "perfstandbyok"):
-		status, err = codeOr(q, "standbycode", standbyStatus)
+		status, err = codeOr(q, "standbycode", http.StatusTooManyRequests)
 	default:
 		status, err = codeOr(q, "activecode", http.StatusOK)
 	}
