@@ -48,6 +48,33 @@ func (e *engine) mergeEntities(req *engines.Request, tx *state.Tx) (*engines.Res
 
 // absorb makes ent a part of to.
 func absorb(tx *state.Tx, to, ent *Entity, keep []string) error {
+	if err := takeAliases(tx, to, ent, keep); err != nil {
+		return err
+	}
+	groups, err := parents(tx, entityKind, ent.ID)
+	if err != nil {
+		return err
+	}
+	for _, id := range groups {
+		if err := addMember(tx, id, to.ID); err != nil {
+			return err
+		}
+	}
+	to.Policies = append(to.Policies, ent.Policies...)
+	slices.Sort(to.Policies)
+	to.Policies = slices.Compact(to.Policies)
+	if merged := maps.Clone(ent.Metadata); merged != nil {
+		maps.Copy(merged, to.Metadata) // what stays wins
+		to.Metadata = merged
+	}
+	to.Merged = append(append(to.Merged, ent.ID), ent.Merged...)
+	ent.Aliases = nil
+	return dropEntity(tx, ent)
+}
+
+// takeAliases gives the aliases of ent to to. Of two at one mount, the one to
+// keep has to be named.
+func takeAliases(tx *state.Tx, to, ent *Entity, keep []string) error {
 	held := make(map[string]*Alias)
 	for _, id := range to.Aliases {
 		a, err := aliasByID(tx, aliasDir, id)
@@ -89,25 +116,7 @@ func absorb(tx *state.Tx, to, ent *Entity, keep []string) error {
 			return err
 		}
 	}
-	groups, err := parents(tx, entityKind, ent.ID)
-	if err != nil {
-		return err
-	}
-	for _, id := range groups {
-		if err := addMember(tx, id, to.ID); err != nil {
-			return err
-		}
-	}
-	to.Policies = append(to.Policies, ent.Policies...)
-	slices.Sort(to.Policies)
-	to.Policies = slices.Compact(to.Policies)
-	if merged := maps.Clone(ent.Metadata); merged != nil {
-		maps.Copy(merged, to.Metadata) // what stays wins
-		to.Metadata = merged
-	}
-	to.Merged = append(append(to.Merged, ent.ID), ent.Merged...)
-	ent.Aliases = nil
-	return dropEntity(tx, ent)
+	return nil
 }
 
 func addMember(tx *state.Tx, groupID, entityID string) error {
