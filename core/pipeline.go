@@ -238,15 +238,14 @@ func (u *Unsealed) tellCreate(ctx context.Context, tx *state.Tx, a *authenticate
 		return nil
 	}
 	exists, err := a.op.Exists(ctx, u.request(tx, a), a.mount.Storage(tx))
-	switch {
-	case err != nil && engines.KindOf(err) == engines.KindInternal:
+	if engines.KindOf(err) == engines.KindInternal && err != nil {
 		return err
-	case err != nil: // for those to know who may know
-		a.invalid = err
-	case !exists:
+	}
+	a.invalid = err // for those to know who may know
+	if err == nil && !exists {
 		a.does = engines.Create
 	}
-	return nil //nolint:nilerr // an error that is kept is told once policy allows it
+	return nil
 }
 
 func (u *Unsealed) authenticate(tx *state.Tx, r *routed) (*authenticated, error) {

@@ -71,8 +71,8 @@ func texts(list []string) []string {
 func stamp(t time.Time) string { return t.UTC().Format(time.RFC3339Nano) }
 
 // policyNames brings names to their one form and refuses root.
-func policyNames(names []string) ([]string, []string, error) {
-	var out, warnings []string
+func policyNames(names []string) ([]string, error) {
+	var out []string
 	for _, name := range names {
 		if name = canonical(name); name != "" {
 			out = append(out, name)
@@ -81,9 +81,9 @@ func policyNames(names []string) ([]string, []string, error) {
 	slices.Sort(out)
 	out = slices.Compact(out)
 	if slices.Contains(out, "root") {
-		return nil, nil, engines.Invalidf("policies cannot contain root")
+		return nil, engines.Invalidf("policies cannot contain root")
 	}
-	return out, warnings, nil
+	return out, nil
 }
 
 // pageFields are those of a listing.

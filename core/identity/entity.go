@@ -129,9 +129,8 @@ func (e *engine) writeEntity(req *engines.Request, tx *state.Tx) (*engines.Respo
 	if err := e.renameEntity(tx, ent, old, made); err != nil {
 		return nil, err
 	}
-	var warnings []string
 	if f.Has("policies") {
-		if ent.Policies, warnings, err = policyNames(f.Strings("policies")); err != nil {
+		if ent.Policies, err = policyNames(f.Strings("policies")); err != nil {
 			return nil, err
 		}
 	}
@@ -149,9 +148,9 @@ func (e *engine) writeEntity(req *engines.Request, tx *state.Tx) (*engines.Respo
 		return nil, err
 	}
 	if !made {
-		return &engines.Response{Warnings: warnings}, nil
+		return nil, nil
 	}
-	return &engines.Response{Data: map[string]any{"id": ent.ID, "name": ent.Name, "aliases": nil}, Warnings: warnings}, nil
+	return data(map[string]any{"id": ent.ID, "name": ent.Name, "aliases": nil}), nil
 }
 
 // renameEntity sees to it that the name is free, and frees the old one.

@@ -101,8 +101,7 @@ func (e *engine) writeGroup(req *engines.Request, tx *state.Tx) (*engines.Respon
 	if err := e.renameGroup(tx, g, before.Name, made); err != nil {
 		return nil, err
 	}
-	warnings, err := e.setGroup(tx, g, f)
-	if err != nil {
+	if err := e.setGroup(tx, g, f); err != nil {
 		return nil, err
 	}
 	g.Updated = req.Now
@@ -110,50 +109,50 @@ func (e *engine) writeGroup(req *engines.Request, tx *state.Tx) (*engines.Respon
 		return nil, err
 	}
 	if !made {
-		return &engines.Response{Warnings: warnings}, nil
+		return nil, nil
 	}
-	return &engines.Response{Data: map[string]any{"id": g.ID, "name": g.Name}, Warnings: warnings}, nil
+	return data(map[string]any{"id": g.ID, "name": g.Name}), nil
 }
 
 // setGroup applies the fields that were given, name and type apart.
-func (e *engine) setGroup(tx *state.Tx, g *Group, f engines.Values) (warnings []string, err error) {
+func (e *engine) setGroup(tx *state.Tx, g *Group, f engines.Values) (err error) {
 	if f.Has("policies") {
-		if g.Policies, warnings, err = policyNames(f.Strings("policies")); err != nil {
-			return nil, err
+		if g.Policies, err = policyNames(f.Strings("policies")); err != nil {
+			return err
 		}
 	}
 	if f.Has("metadata") {
 		g.Metadata = f.KVPairs("metadata")
 		if err := checkMetadata("metadata", g.Metadata); err != nil {
-			return nil, err
+			return err
 		}
 	}
 	if f.Has("member_entity_ids") {
 		if g.Type == externalGroup {
-			return nil, engines.Invalidf("member entities can't be set manually for external groups")
+			return engines.Invalidf("member entities can't be set manually for external groups")
 		}
 		if g.Entities, err = memberList(f.Strings("member_entity_ids"), func(id string) (bool, error) {
 			ent, err := entityByID(tx, id)
 			return ent != nil, err
 		}); err != nil {
-			return nil, err
+			return err
 		}
 	}
 	if f.Has("member_group_ids") {
 		if g.Type == externalGroup {
-			return nil, engines.Invalidf("member groups can't be set for external groups")
+			return engines.Invalidf("member groups can't be set for external groups")
 		}
 		if g.Groups, err = memberList(f.Strings("member_group_ids"), func(id string) (bool, error) {
 			member, err := groupByID(tx, id)
 			return member != nil, err
 		}); err != nil {
-			return nil, err
+			return err
 		}
 		if err := acyclic(tx, g); err != nil {
-			return nil, err
+			return err
 		}
 	}
-	return warnings, nil
+	return nil
 }
 
 // memberList sorts ids, and refuses those that are of nothing.

@@ -118,13 +118,8 @@ func checkName(what, name string) error {
 	return nil
 }
 
-// checkID keeps ids from being paths.
-func checkID(id string) error {
-	if len(id) != 36 || strings.ContainsAny(id, "/") {
-		return engines.NotFound()
-	}
-	return nil
-}
+// isID keeps what is looked up by id from being a path.
+func isID(id string) bool { return len(id) == 36 && !strings.Contains(id, "/") }
 
 func checkMetadata(what string, m map[string]string) error {
 	if len(m) > maxMetaPairs {
@@ -173,7 +168,7 @@ func index(tx *state.Tx, path, id, name string) error {
 }
 
 func entityByID(tx *state.Tx, id string) (*Entity, error) {
-	if checkID(id) != nil {
+	if !isID(id) {
 		return nil, nil
 	}
 	e := new(Entity)
@@ -193,7 +188,7 @@ func entityByName(tx *state.Tx, name string) (*Entity, error) {
 }
 
 func groupByID(tx *state.Tx, id string) (*Group, error) {
-	if checkID(id) != nil {
+	if !isID(id) {
 		return nil, nil
 	}
 	g := new(Group)
@@ -218,7 +213,7 @@ func factor(dir, accessor, name string) string {
 }
 
 func aliasByID(tx *state.Tx, dir, id string) (*Alias, error) {
-	if checkID(id) != nil {
+	if !isID(id) {
 		return nil, nil
 	}
 	a := new(Alias)

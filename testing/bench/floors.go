@@ -27,7 +27,7 @@ const entryBytes = 400
 
 // httpFloor serves a bare gorilla/mux handler that opens one sealed value: what
 // any server of this API has to do for a read. It returns its address.
-func httpFloor() (addr string, stop func(), err error) {
+func httpFloor(ctx context.Context) (addr string, stop func(), err error) {
 	block, err := aes.NewCipher(make([]byte, 32))
 	if err != nil {
 		return "", nil, err
@@ -48,13 +48,13 @@ func httpFloor() (addr string, stop func(), err error) {
 		w.Header().Set("Content-Type", "application/json")
 		_, _ = w.Write(plain)
 	})
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
 	if err != nil {
 		return "", nil, err
 	}
 	server := &http.Server{Handler: router, ReadHeaderTimeout: time.Minute}
 	go func() { _ = server.Serve(listener) }()
-	return listener.Addr().String(), func() { _ = server.Shutdown(context.Background()) }, nil
+	return listener.Addr().String(), func() { _ = server.Close() }, nil
 }
 
 // raftFloor is one node of bare hashicorp/raft: the log in raft-boltdb, the

@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -71,8 +72,8 @@ type conn struct {
 	want    int
 }
 
-func dial(addr string, want int, request func(n int) []byte) (*conn, error) {
-	c, err := net.Dial("tcp", addr)
+func dial(ctx context.Context, addr string, want int, request func(n int) []byte) (*conn, error) {
+	c, err := new(net.Dialer).DialContext(ctx, "tcp", addr)
 	if err != nil {
 		return nil, err
 	}
@@ -145,7 +146,7 @@ func message(method, path, token, body string) []byte {
 }
 
 // clients opens connections whose requests request gives.
-func clients(addr string, conns, want int, request func(conn, n int) []byte) ([]worker, func(), error) {
+func clients(ctx context.Context, addr string, conns, want int, request func(conn, n int) []byte) ([]worker, func(), error) {
 	var list []worker
 	closeAll := func() {
 		for _, w := range list {
@@ -153,7 +154,7 @@ func clients(addr string, conns, want int, request func(conn, n int) []byte) ([]
 		}
 	}
 	for i := range conns {
-		c, err := dial(addr, want, func(n int) []byte { return request(i, n) })
+		c, err := dial(ctx, addr, want, func(n int) []byte { return request(i, n) })
 		if err != nil {
 			closeAll()
 			return nil, nil, err

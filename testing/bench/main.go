@@ -48,7 +48,7 @@ type rig struct {
 	server   *target
 }
 
-func run(_ context.Context, o options) error {
+func run(ctx context.Context, o options) error {
 	if o.conns < 1 || o.rounds < 1 || o.round <= 0 {
 		return errors.New("conns, rounds and round must be positive")
 	}
@@ -59,7 +59,7 @@ func run(_ context.Context, o options) error {
 	defer func() { _ = os.RemoveAll(dir) }()
 	r := &rig{options: o}
 	var stop func()
-	if r.httpAddr, stop, err = httpFloor(); err != nil {
+	if r.httpAddr, stop, err = httpFloor(ctx); err != nil {
 		return err
 	}
 	defer stop()
@@ -67,7 +67,7 @@ func run(_ context.Context, o options) error {
 		return err
 	}
 	defer r.raft.close()
-	if r.server, err = startDev(o.binary); err != nil {
+	if r.server, err = startDev(ctx, o.binary); err != nil {
 		return err
 	}
 	defer r.server.stop()
@@ -75,7 +75,7 @@ func run(_ context.Context, o options) error {
 		runtime.NumCPU(), o.conns, o.rounds, o.round)
 	fmt.Printf("%-14s %10s %10s %10s %10s   %-20s %10s %7s %6s\n", "work", "rate", "p50", "p99", "max", "floor", "rate", "ratio", "goal")
 	for _, w := range works() {
-		if err := r.measure(w); err != nil {
+		if err := r.measure(ctx, w); err != nil {
 			return fmt.Errorf("%s: %w", w.name, err)
 		}
 	}
@@ -83,13 +83,13 @@ func run(_ context.Context, o options) error {
 }
 
 // measure alternates rounds of the floor and of the server.
-func (r *rig) measure(w work) error {
-	floor, stopFloor, err := r.floorWorkers(w)
+func (r *rig) measure(ctx context.Context, w work) error {
+	floor, stopFloor, err := r.floorWorkers(ctx, w)
 	if err != nil {
 		return err
 	}
 	defer stopFloor()
-	list, stop, err := clients(r.server.addr, r.conns, w.want, w.request)
+	list, stop, err := clients(ctx, r.server.addr, r.conns, w.want, w.request)
 	if err != nil {
 		return err
 	}
@@ -112,12 +112,12 @@ func (r *rig) measure(w work) error {
 	return nil
 }
 
-func (r *rig) floorWorkers(w work) ([]worker, func(), error) {
+func (r *rig) floorWorkers(ctx context.Context, w work) ([]worker, func(), error) {
 	if w.floor == floorRaft {
 		return r.raft.workers(r.conns), func() {}, nil
 	}
 	request := message(http.MethodGet, "/v1/secret/data/app", rootToken, "")
-	return clients(r.httpAddr, r.conns, http.StatusOK, func(int, int) []byte { return request })
+	return clients(ctx, r.httpAddr, r.conns, http.StatusOK, func(int, int) []byte { return request })
 }
 
 // median is the round with the median rate.

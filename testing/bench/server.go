@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"context"
 	"errors"
 	"os"
 	"os/exec"
@@ -24,8 +25,8 @@ type target struct {
 }
 
 // startDev starts a dev server on a port of its own.
-func startDev(binary string) (*target, error) {
-	return start("Root Token:", binary, "server", "-dev", "-dev-no-store-token", "-log-level=error",
+func startDev(ctx context.Context, binary string) (*target, error) {
+	return start(ctx, "Root Token:", binary, "server", "-dev", "-dev-no-store-token", "-log-level=error",
 		"-dev-root-token-id="+rootToken, "-dev-listen-address=127.0.0.1:0")
 }
 
@@ -33,8 +34,8 @@ var listening = regexp.MustCompile(`Listener 1: tcp \(addr: "([^"]+)"`)
 
 // start starts a server and waits until it says so with a line that begins with
 // ready.
-func start(ready, binary string, args ...string) (*target, error) {
-	cmd := exec.Command(binary, args...) // #nosec G204 -- the binary to measure
+func start(ctx context.Context, ready, binary string, args ...string) (*target, error) {
+	cmd := exec.CommandContext(ctx, binary, args...) // #nosec G204 -- the binary to measure
 	cmd.Stderr = os.Stderr
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGTERM}
 	out, err := cmd.StdoutPipe()

@@ -31,7 +31,7 @@ func measureSize(ctx context.Context, o options) error {
 	}
 	defer func() { _ = os.RemoveAll(dir) }()
 	s := &sized{options: o, dir: dir}
-	if err := s.start(); err != nil {
+	if err := s.start(ctx); err != nil {
 		return err
 	}
 	defer func() { s.server.stop() }()
@@ -44,7 +44,7 @@ func measureSize(ctx context.Context, o options) error {
 		if size <= done {
 			continue
 		}
-		rate, err := s.fill(done, size)
+		rate, err := s.fill(ctx, done, size)
 		if err != nil {
 			return err
 		}
@@ -56,7 +56,7 @@ func measureSize(ctx context.Context, o options) error {
 	return nil
 }
 
-func (s *sized) start() (err error) {
+func (s *sized) start(ctx context.Context) (err error) {
 	config := filepath.Join(s.dir, "coffer.hcl")
 	text := fmt.Sprintf("storage \"raft\" {\n  path = %q\n  node_id = \"bench\"\n}\n"+
 		"listener \"tcp\" {\n  address = \"127.0.0.1:0\"\n  tls_disable = true\n}\nlog_level = \"error\"\n", filepath.Join(s.dir, "data"))
@@ -66,7 +66,7 @@ func (s *sized) start() (err error) {
 	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
 		return err
 	}
-	s.server, err = start("==> Coffer server started", s.binary, "server", "-config="+config)
+	s.server, err = start(ctx, "==> Coffer server started", s.binary, "server", "-config="+config)
 	return err
 }
 
@@ -95,8 +95,8 @@ func (s *sized) setUp(ctx context.Context) error {
 }
 
 // fill writes secrets from..to and returns how many a second.
-func (s *sized) fill(from, to int) (float64, error) {
-	list, stop, err := clients(s.server.addr, s.conns, http.StatusOK, func(conn, n int) []byte {
+func (s *sized) fill(ctx context.Context, from, to int) (float64, error) {
+	list, stop, err := clients(ctx, s.server.addr, s.conns, http.StatusOK, func(conn, n int) []byte {
 		i := from + n*s.conns + conn
 		return message(http.MethodPost, fmt.Sprintf("/v1/secret/data/team-%d/app-%d", i/1000, i), s.token, value)
 	})
@@ -131,7 +131,7 @@ func (s *sized) reopen(ctx context.Context, size int, rate float64) error {
 	full := memory(s.server.pid)
 	s.server.stop()
 	begun := time.Now()
-	if err := s.start(); err != nil {
+	if err := s.start(ctx); err != nil {
 		return err
 	}
 	started := time.Since(begun)
