@@ -277,3 +277,13 @@ func TestSanitizedHoldsNoSecrets(t *testing.T) {
 		t.Errorf("the sanitized configuration is %v", out)
 	}
 }
+
+func TestTheExampleIsGood(t *testing.T) {
+	c, err := config.Load([]string{filepath.Join("..", "..", "..", "deploy", "systemd", "coffer.hcl")}, environment(nil).lookup)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Runnable(); err != nil || len(c.Warnings) > 0 {
+		t.Errorf("it cannot be run: %v, %v", err, c.Warnings)
+	}
+}
