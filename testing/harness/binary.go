@@ -1,6 +1,7 @@
 package harness
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"os/exec"
@@ -29,14 +30,14 @@ var build = sync.OnceValues(func() (string, error) {
 		return "", err
 	}
 	dir := filepath.Join(root, "bin", "test")
-	if err := os.MkdirAll(dir, 0o755); err != nil {
+	if err := os.MkdirAll(dir, 0o750); err != nil {
 		return "", err
 	}
 	// Other test processes build too, and run what they built: the file is
 	// replaced whole.
 	path := filepath.Join(dir, "coffer")
 	made := fmt.Sprintf("%s.%d", path, os.Getpid())
-	cmd := exec.Command("go", "build", "-o", made, "./cmd/coffer")
+	cmd := exec.CommandContext(context.Background(), "go", "build", "-o", made, "./cmd/coffer") // #nosec G204 -- the test's own build
 	cmd.Dir = root
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("harness: build the binary: %w\n%s", err, out)
@@ -45,7 +46,7 @@ var build = sync.OnceValues(func() (string, error) {
 })
 
 func moduleRoot() (string, error) {
-	out, err := exec.Command("go", "list", "-m", "-f", "{{.Dir}}", "github.com/coffer-secrets/coffer").Output()
+	out, err := exec.CommandContext(context.Background(), "go", "list", "-m", "-f", "{{.Dir}}", "github.com/coffer-secrets/coffer").Output()
 	if err != nil {
 		return "", fmt.Errorf("harness: find the module: %w", err)
 	}

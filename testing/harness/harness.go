@@ -3,6 +3,7 @@ package harness
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -116,8 +117,9 @@ func (s *Server) start(address string) error {
 	if err != nil {
 		return err
 	}
-	defer log.Close()
-	cmd := exec.Command(Binary(s.t), append([]string{"server", "-config=" + config}, s.options.Args...)...)
+	defer func() { _ = log.Close() }()
+	args := append([]string{"server", "-config=" + config}, s.options.Args...)
+	cmd := exec.CommandContext(context.Background(), Binary(s.t), args...) // #nosec G204 -- the binary under test
 	cmd.Env, cmd.Stderr = append(Environment(), s.options.Env...), log
 	stdout, err := cmd.StdoutPipe()
 	if err != nil {
@@ -167,7 +169,7 @@ func (s *Server) awaitBanner(banner <-chan string) error {
 	if found == nil {
 		<-s.ended
 		text, _ := os.ReadFile(s.LogPath())
-		return fmt.Errorf("it ended: %v\n%s", s.err, text[max(0, len(text)-logTail):])
+		return fmt.Errorf("it ended: %w\n%s", s.err, text[max(0, len(text)-logTail):])
 	}
 	s.Address = "http://" + found[1]
 	if found[2] == "enabled" {
@@ -260,7 +262,7 @@ func (s *Server) Do(method, path, token string, body any) (status int, answer []
 		}
 		payload = bytes.NewReader(text)
 	}
-	req, err := http.NewRequest(method, s.Address+"/v1/"+path, payload)
+	req, err := http.NewRequestWithContext(context.Background(), method, s.Address+"/v1/"+path, payload)
 	if err != nil {
 		s.t.Errorf("make a request: %s", err)
 		return 0, nil

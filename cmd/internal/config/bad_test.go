@@ -12,7 +12,7 @@ const tcp = "listener \"tcp\" {\n  tls_disable = true\n"
 func TestBadConfigurations(t *testing.T) {
 	for name, c := range map[string]struct{ text, want string }{
 		"mistyped at the top":       {"ui = true\napi_adr = \"x\"", `c.hcl:2: unknown key "api_adr" in the configuration: did you mean "api_addr"?`},
-		"mistyped in a listener":    {tcp + "  adress = \"a:1\"\n}", `c.hcl:3: unknown key "adress" in listener "tcp": did you mean "address"?`},
+		"mistyped in a listener":    {tcp + "  addrss = \"a:1\"\n}", `c.hcl:3: unknown key "addrss" in listener "tcp": did you mean "address"?`},
 		"swapped letters":           {"storage \"raft\" {\n paht = \"x\"\n}", `c.hcl:2: unknown key "paht" in storage "raft": did you mean "path"?`},
 		"mistyped stanza":           {"\n\nlistner \"tcp\" {}", `c.hcl:3: unknown key "listner" in the configuration: did you mean "listener"?`},
 		"misplaced":                 {tcp + "  node_id = \"a\"\n}", `c.hcl:3: "node_id" does not belong in listener "tcp": it is a key of storage "raft"`},
@@ -20,7 +20,7 @@ func TestBadConfigurations(t *testing.T) {
 		"unknown":                   {"frobnicate = 1", `c.hcl:1: unknown key "frobnicate" in the configuration`},
 		"mistyped in retry_join":    {"storage \"raft\" {\n path = \"x\"\n retry_join {\n  leader_api_adr = \"https://a\"\n }\n}", `c.hcl:4: unknown key "leader_api_adr" in retry_join: did you mean "leader_api_addr"?`},
 		"mistyped in telemetry":     {"telemetry {\n  prometheus_retention = \"1h\"\n}", `c.hcl:2: unknown key "prometheus_retention" in telemetry`},
-		"mistyped in JSON":          {"{\n \"ui\": true,\n \"listener\": {\"tcp\": {\"tls_disable\": true,\n  \"adress\": \"a:1\"}}\n}", `c.hcl:4: unknown key "adress" in listener "tcp": did you mean "address"?`},
+		"mistyped in JSON":          {"{\n \"ui\": true,\n \"listener\": {\"tcp\": {\"tls_disable\": true,\n  \"addrss\": \"a:1\"}}\n}", `c.hcl:4: unknown key "addrss" in listener "tcp": did you mean "address"?`},
 		"twice":                     {"ui = true\nui = false", `c.hcl:2: "ui" is set twice in the configuration: first at line 1`},
 		"twice in JSON":             {"{\"ui\": true,\n\"ui\": false}", `c.hcl:2: "ui" is set twice in the configuration: first at line 1`},
 		"two storages":              {"storage \"raft\" {}\nstorage \"raft\" {}", "c.hcl:2: storage is set twice: first at c.hcl:1"},
@@ -76,9 +76,9 @@ func TestBadConfigurations(t *testing.T) {
 }
 
 func TestEveryProblemIsTold(t *testing.T) {
-	_, err := config.Parse("c.hcl", []byte("uii = 1\nlog_levle = \"info\"\nlistener \"tcp\" {\n tls_disabled = true\n}"), environment(nil).lookup)
+	_, err := config.Parse("c.hcl", []byte("uii = 1\nlog_lvel = \"info\"\nlistener \"tcp\" {\n tls_disabled = true\n}"), environment(nil).lookup)
 	want := `c.hcl:1: unknown key "uii" in the configuration: did you mean "ui"?
-c.hcl:2: unknown key "log_levle" in the configuration: did you mean "log_level"?
+c.hcl:2: unknown key "log_lvel" in the configuration: did you mean "log_level"?
 c.hcl:4: unknown key "tls_disabled" in listener "tcp": did you mean "tls_disable"?
 c.hcl:3: listener "tcp" needs tls_cert_file and tls_key_file, or tls_disable = true`
 	if err == nil || err.Error() != want {

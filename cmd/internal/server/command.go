@@ -35,7 +35,7 @@ func failed(err error) error {
 // Commands are those that start a server.
 func Commands(build Build) []*cobra.Command {
 	build.Version = semver(build.Version)
-	return []*cobra.Command{serverCommand(build), devCommand(build)}
+	return []*cobra.Command{serverCommand(build), devCommand()}
 }
 
 // flags are those of the server command.

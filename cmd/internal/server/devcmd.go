@@ -39,7 +39,7 @@ type devCluster struct {
 	keys      devKeys
 }
 
-func devCommand(build Build) *cobra.Command {
+func devCommand() *cobra.Command {
 	c := new(devCluster)
 	cmd := &cobra.Command{
 		Use:   "dev [options]",
@@ -61,7 +61,7 @@ puts a secret in. It runs until Ctrl-C, and then removes what it made.`,
 }
 
 func (c *devCluster) run(ctx context.Context, stdout io.Writer) (err error) {
-	if err := c.checkAddress(); err != nil {
+	if err := c.checkAddress(ctx); err != nil {
 		return err
 	}
 	if err := c.openDir(); err != nil {
@@ -94,7 +94,7 @@ func (c *devCluster) run(ctx context.Context, stdout io.Writer) (err error) {
 }
 
 // checkAddress finds out early whether the address can be had.
-func (c *devCluster) checkAddress() error {
+func (c *devCluster) checkAddress(ctx context.Context) error {
 	host, _, err := net.SplitHostPort(c.address)
 	if err != nil {
 		return fmt.Errorf("-listen-address: expected host:port, such as %q", config.DefaultAddress)
@@ -105,7 +105,7 @@ func (c *devCluster) checkAddress() error {
 	if c.port != 0 {
 		c.address = net.JoinHostPort(host, strconv.Itoa(c.port))
 	}
-	socket, err := net.Listen("tcp", c.address)
+	socket, err := new(net.ListenConfig).Listen(ctx, "tcp", c.address)
 	if err != nil {
 		return busy(fmt.Errorf("listen on %s: %w", c.address, errors.Unwrap(err)), "-port or -listen-address")
 	}

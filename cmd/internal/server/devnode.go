@@ -53,7 +53,7 @@ func startDevNode(ctx context.Context, dir, id, address string, keep bool) (*dev
 		address: "http://" + address, logPath: filepath.Join(dir, "coffer.log"),
 		ready: make(chan struct{}), done: make(chan struct{}),
 	}
-	if err := n.start(configPath, keep); err != nil {
+	if err := n.start(context.WithoutCancel(ctx), configPath, keep); err != nil {
 		return nil, err
 	}
 	timer := time.NewTimer(devStartTimeout)
@@ -72,7 +72,7 @@ func startDevNode(ctx context.Context, dir, id, address string, keep bool) (*dev
 
 // start starts the process. It dies with this one: the kernel ties it to the
 // thread that started it, which therefore stays until the process has ended.
-func (n *devNode) start(configPath string, keep bool) error {
+func (n *devNode) start(ctx context.Context, configPath string, keep bool) error {
 	program, err := os.Executable()
 	if err != nil {
 		return err
@@ -85,7 +85,7 @@ func (n *devNode) start(configPath string, keep bool) error {
 	if !keep {
 		args = append(args, "-"+ephemeralFlag)
 	}
-	n.cmd = exec.Command(program, args...) // #nosec G204 -- this very program
+	n.cmd = exec.CommandContext(ctx, program, args...) // #nosec G204 -- this very program
 	n.cmd.Env, n.cmd.Stderr, n.cmd.SysProcAttr = plainEnvironment(), log, childAttributes()
 	stdout, err := n.cmd.StdoutPipe()
 	if err != nil {

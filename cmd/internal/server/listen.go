@@ -31,7 +31,7 @@ type listener struct {
 }
 
 // listen opens a socket, on which nothing answers yet.
-func listen(cfg config.Listener) (*listener, error) {
+func listen(ctx context.Context, cfg config.Listener) (*listener, error) {
 	l := &listener{cfg: cfg}
 	var err error
 	if !cfg.TLS.Disable {
@@ -39,7 +39,7 @@ func listen(cfg config.Listener) (*listener, error) {
 			return nil, err
 		}
 	}
-	socket, err := open(cfg)
+	socket, err := open(ctx, cfg)
 	if err != nil {
 		return nil, err
 	}
@@ -105,11 +105,11 @@ func (l *listener) shutdown(ctx context.Context) error {
 	return nil
 }
 
-func open(cfg config.Listener) (net.Listener, error) {
+func open(ctx context.Context, cfg config.Listener) (net.Listener, error) {
 	if cfg.Type == config.ListenerUnix {
-		return openUnix(cfg.Address, cfg.Unix)
+		return openUnix(ctx, cfg.Address, cfg.Unix)
 	}
-	socket, err := net.Listen("tcp", cfg.Address)
+	socket, err := new(net.ListenConfig).Listen(ctx, "tcp", cfg.Address)
 	if err != nil {
 		return nil, fmt.Errorf("listen on %s: %w", cfg.Address, errors.Unwrap(err))
 	}
@@ -118,12 +118,12 @@ func open(cfg config.Listener) (net.Listener, error) {
 
 // openUnix listens on a socket that only those who may can reach. One that a
 // dead process left behind is taken over; one in use is not.
-func openUnix(path string, cfg config.Unix) (net.Listener, error) {
-	if err := removeStale(path); err != nil {
+func openUnix(ctx context.Context, path string, cfg config.Unix) (net.Listener, error) {
+	if err := removeStale(ctx, path); err != nil {
 		return nil, err
 	}
 	restore := privateUmask()
-	socket, err := net.Listen("unix", path)
+	socket, err := new(net.ListenConfig).Listen(ctx, "unix", path)
 	restore()
 	if err != nil {
 		return nil, fmt.Errorf("listen on %s: %w", path, err)
@@ -134,7 +134,7 @@ func openUnix(path string, cfg config.Unix) (net.Listener, error) {
 	return socket, nil
 }
 
-func removeStale(path string) error {
+func removeStale(ctx context.Context, path string) error {
 	info, err := os.Lstat(path)
 	if errors.Is(err, os.ErrNotExist) {
 		return nil
@@ -145,7 +145,7 @@ func removeStale(path string) error {
 	if info.Mode()&os.ModeSocket == 0 {
 		return fmt.Errorf("listen on %s: there is something that is not a socket", path)
 	}
-	if conn, err := net.Dial("unix", path); err == nil {
+	if conn, err := new(net.Dialer).DialContext(ctx, "unix", path); err == nil {
 		return errors.Join(fmt.Errorf("listen on %s: the socket is in use", path), conn.Close())
 	}
 	return os.Remove(path)

@@ -28,9 +28,10 @@ type node struct {
 
 var _ core.Node = (*node)(nil)
 
-// newNode begins to note since when the node leads; Close ends that.
-func newNode(n *cluster.Node, id string) *node {
-	ctx, cancel := context.WithCancel(context.Background())
+// newNode begins to note since when the node leads; Close, or the end of ctx,
+// ends that.
+func newNode(ctx context.Context, n *cluster.Node, id string) *node {
+	ctx, cancel := context.WithCancel(ctx)
 	out := &node{Node: n, id: id, cancel: cancel, done: make(chan struct{})}
 	go out.noteTerms(ctx)
 	return out

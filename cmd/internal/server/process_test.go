@@ -257,7 +257,7 @@ func TestDevClusterKeepsItsData(t *testing.T) {
 	if err := p.stop(); err != nil {
 		t.Fatal(err)
 	}
-	p = run(t, "Ctrl-C stops", "dev", "-listen-address="+address, "-data-dir="+dir)
+	run(t, "Ctrl-C stops", "dev", "-listen-address="+address, "-data-dir="+dir)
 	if status, _ := get(t, "http://"+address, "secret/data/demo", token); status != http.StatusOK {
 		t.Errorf("the secret is gone: %d", status)
 	}

@@ -100,7 +100,7 @@ func (s *Server) open(ctx context.Context) error {
 		s.log.Warn("configuration: " + warning)
 	}
 	for _, cfg := range s.cfg.Listeners {
-		l, err := listen(cfg)
+		l, err := listen(ctx, cfg)
 		if err != nil {
 			return err
 		}
@@ -154,7 +154,7 @@ func (s *Server) openNode(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("open the data in %s: %w", storage.Path, err)
 	}
-	s.node = newNode(opened, id)
+	s.node = newNode(context.WithoutCancel(ctx), opened, id)
 	s.later(s.node.Close)
 	if !s.node.alone() {
 		return nil
@@ -267,21 +267,21 @@ func (s *Server) Run(ctx context.Context) error {
 	case <-ctx.Done():
 	case err := <-gone:
 		cancel()
-		return errors.Join(err, s.stop())
+		return errors.Join(err, s.stop(context.WithoutCancel(ctx)))
 	case err := <-s.fatal:
 		// Nothing of the node can be relied on any more, not even its closing.
 		s.log.Error("the node cannot go on", "error", err)
 		return err
 	}
 	cancel()
-	return s.stop()
+	return s.stop(context.WithoutCancel(ctx))
 }
 
 // stop ends the server in the order that loses nothing.
-func (s *Server) stop() error {
+func (s *Server) stop(life context.Context) error {
 	s.log.Info("stopping")
 	s.notify(notifyStopping)
-	ctx, cancel := context.WithTimeout(context.Background(), drainTimeout)
+	ctx, cancel := context.WithTimeout(life, drainTimeout)
 	defer cancel()
 	var draining sync.WaitGroup
 	for _, l := range s.listeners {
@@ -294,7 +294,7 @@ func (s *Server) stop() error {
 	draining.Wait()
 	s.work.Wait()
 	if !s.node.alone() && s.node.Status().Leader {
-		ctx, cancel := context.WithTimeout(context.Background(), stepDownTimeout)
+		ctx, cancel := context.WithTimeout(life, stepDownTimeout)
 		defer cancel()
 		if err := s.node.StepDown(ctx); err != nil {
 			s.log.Warn("leadership was not handed over", "error", err)
