@@ -31,6 +31,16 @@ func OpenOn(config Config, fs vfs.FS, journal interface {
 	}})
 }
 
+// WALLog is a log in raft-wal.
+type WALLog = walLog
+
+func OpenWAL(config Config, segmentBytes int) (*WALLog, error) {
+	if err := config.complete(); err != nil {
+		return nil, err
+	}
+	return openWAL(&config, segmentBytes)
+}
+
 // OpenWithSegments opens a node with segments of raft-wal so small that they
 // are often followed by another.
 func OpenWithSegments(config Config, bytes int) (*Node, error) {

@@ -7,11 +7,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"math/rand/v2"
 	"os"
 	"os/exec"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -68,8 +70,9 @@ func (v *victim) live(dir, logStore string) error {
 	c := config(dir, logStore)
 	// As much as possible goes on at the same time.
 	c.TickInterval, c.SnapshotInterval, c.SnapshotThreshold, c.TrailingLogs = time.Millisecond, 5*time.Millisecond, 50, 20
+	c.Logger = slog.New(slog.NewTextHandler(os.Stderr, nil))
 	c.Fatal = func(err error) { v.say("bad halted: %v", err) }
-	n, err := cluster.OpenWithSegments(c, 64<<10)
+	n, err := cluster.OpenWithSegments(c, 16<<10)
 	if err != nil {
 		return err
 	}
@@ -295,8 +298,8 @@ func lifeOf(t *testing.T, dir, logStore string, known *ledger, after time.Durati
 		t.Fatal(err)
 	}
 	kill := func() { _ = cmd.Process.Kill() }
-	deadline := time.AfterFunc(patience, kill)
-	defer deadline.Stop()
+	// One that hangs says where.
+	defer time.AfterFunc(patience, func() { _ = cmd.Process.Signal(syscall.SIGQUIT) }).Stop()
 	if after >= 0 {
 		defer time.AfterFunc(after, kill).Stop()
 	}

@@ -29,6 +29,9 @@ func openWAL(c *Config, segmentBytes int) (*walLog, error) {
 		return nil, err
 	}
 	meta := new(metadb.BoltMetaDB)
+	if err := mendWAL(dir, meta, segmentBytes); err != nil {
+		return nil, errors.Join(err, meta.Close())
+	}
 	w, err := wal.Open(dir,
 		wal.WithLogger(newRaftLogger(c.Logger)), wal.WithMetaStore(meta),
 		wal.WithSegmentFiler(segment.NewFiler(dir, privateWALFiles{walfs.New()})),
