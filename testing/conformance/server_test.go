@@ -34,7 +34,7 @@ func TestMain(m *testing.M) { os.Exit(run(m)) }
 func run(m *testing.M) (code int) {
 	dir, err := os.MkdirTemp("", "coffer-conformance-")
 	if err == nil {
-		defer os.RemoveAll(dir) //nolint:errcheck // nothing depends on it
+		defer os.RemoveAll(dir)
 		err = prepare(dir)
 	}
 	if err != nil {
@@ -95,7 +95,7 @@ var listens = regexp.MustCompile(`Listener 1: tcp \(addr: "([^"]+)"`)
 // start runs "coffer server" and returns when its listener is open.
 func start(args ...string) (*server, error) {
 	s := &server{done: make(chan struct{})}
-	s.cmd = exec.Command(binary, append([]string{"server"}, args...)...) //nolint:gosec // the program under test
+	s.cmd = exec.Command(binary, append([]string{"server"}, args...)...)
 	s.cmd.Stderr = &s.log
 	stdout, err := s.cmd.StdoutPipe()
 	if err != nil {

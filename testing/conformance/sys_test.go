@@ -199,7 +199,7 @@ func TestSystemPathsWithoutAMethod(t *testing.T) {
 	holds(t, "the configuration", state.Data["listeners"] != nil)
 
 	raw := must(l.ReadRawWithData("sys/metrics", map[string][]string{"format": {"prometheus"}}))(t)
-	defer raw.Body.Close() //nolint:errcheck // read only
+	defer raw.Body.Close()
 	equal(t, "metrics", []any{raw.StatusCode, strings.HasPrefix(raw.Header.Get("Content-Type"), "text/plain")}, []any{200, true})
 
 	help := must(c.Help("secret"))(t)
