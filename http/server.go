@@ -60,17 +60,29 @@ func New(cfg Config) http.Handler {
 	s := &server{cfg}
 	router := mux.NewRouter().SkipClean(true)
 	v1 := router.PathPrefix("/v1/").Subrouter()
-	for path, methods := range s.routes() {
-		v1.Path("/" + path).Handler(s.adapt(byMethod(methods)))
-	}
 	if s.Profiling {
 		s.profiling(v1)
 	}
-	v1.PathPrefix("/").Handler(s.adapt(s.forward))
+	v1.PathPrefix("/").Handler(s.adapt(s.dispatch()))
 	router.NotFoundHandler = s.adapt(func(context.Context, *request) (*response, error) {
 		return nil, &engines.Error{Kind: engines.KindNotFound, Message: "the API is below /v1/"}
 	})
 	return router
+}
+
+// dispatch answers what a sealed node answers too, and hands the rest to the
+// core. It is one route with a map, since mux tries its routes one by one.
+func (s *server) dispatch() handlerFunc {
+	own := make(map[string]handlerFunc)
+	for path, methods := range s.routes() {
+		own["/v1/"+path] = byMethod(methods)
+	}
+	return func(ctx context.Context, r *request) (*response, error) {
+		if h, ok := own[r.URL.Path]; ok {
+			return h(ctx, r)
+		}
+		return s.forward(ctx, r)
+	}
 }
 
 // byMethod answers 405 for methods that a path does not have.

@@ -7,7 +7,9 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
+	"hash"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/coffer-secrets/coffer/core/state"
@@ -42,18 +44,23 @@ type Cubbyhole func(tx *state.Tx, tokenKey string) error
 // Tokens creates, finds and revokes tokens. It is safe for concurrent use.
 type Tokens struct {
 	barrier   *seal.Barrier
-	idKey     []byte
+	macs      sync.Pool // of HMACs under the key that hides ids
 	cache     *state.Cache[*Token]
 	cubbyhole Cubbyhole
 }
 
 // New returns the tokens of a state whose ids are hidden under idKey.
 func New(barrier *seal.Barrier, idKey []byte, cubbyhole Cubbyhole) *Tokens {
-	return &Tokens{barrier: barrier, idKey: idKey, cache: state.NewCache[*Token](1 << 16), cubbyhole: cubbyhole}
+	return &Tokens{
+		barrier: barrier, cache: state.NewCache[*Token](1 << 16), cubbyhole: cubbyhole,
+		macs: sync.Pool{New: func() any { return hmac.New(sha256.New, idKey) }},
+	}
 }
 
 func (s *Tokens) hash(kind, id string) []byte {
-	mac := hmac.New(sha256.New, s.idKey)
+	mac := s.macs.Get().(hash.Hash) //nolint:forcetypeassert // the pool holds nothing else
+	defer s.macs.Put(mac)
+	mac.Reset()
 	mac.Write([]byte(kind))
 	mac.Write([]byte{0})
 	mac.Write([]byte(id))
