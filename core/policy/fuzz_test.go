@@ -22,7 +22,7 @@ func FuzzParse(f *testing.F) {
 		"path \"a\" { capabilities = [<<EOF\nread\nEOF\n] }",
 		`path "a" { min_wrapping_ttl = 99999999999999999999 }`,
 		`path "a" { x = [[[[[[[[[[[[[[[[[[[[`,
-		"path \"\\x\" {}", "\xef\xbb\xbfpath \"a\" {}", "path \"${a}\" {}", "/* ", "#", "<<", "{", "\x00",
+		"path \"\\x\" {}", "\xef\xbb\xbfpath \"a\" {}", "path \"${a}\" {}", "/* ", "#", "<<", "{", "\x00", `{"\0`,
 	} {
 		f.Add(seed)
 	}

@@ -58,18 +58,23 @@ var errUnreadable = errors.New("the value cannot be read")
 
 // read parses the text as HCL or, if it begins with a brace, JSON.
 func read(text string) (file *ast.File, err error) {
-	defer func() {
-		if recover() != nil {
-			file, err = nil, errors.New("the policy cannot be read")
-		}
-	}()
+	defer refusePanic(&err)
 	return hcl.Parse(text)
+}
+
+// refusePanic makes an error of what the library panics on, in its scanners
+// too, such as an escape that the text ends in.
+func refusePanic(err *error) {
+	if recover() != nil {
+		*err = errors.New("the policy cannot be read")
+	}
 }
 
 // checkNesting bounds how deep the parser, which recurses, will descend. It
 // reads the tokens that the parser will see: a bracket in a string or a comment
 // is none.
-func checkNesting(text string) error {
+func checkNesting(text string) (err error) {
+	defer refusePanic(&err)
 	scan := tokens(text)
 	for depth := 0; ; {
 		switch open, done := scan(); {
