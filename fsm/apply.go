@@ -58,9 +58,9 @@ func (s *Store) ApplyBatch(entries []Entry) []Result {
 }
 
 // txn gathers the effects of a group of entries in one batch. Rows that the
-// batch changed are known by the overlay, since they cannot be read back from
-// the batch, except for a command that removes a prefix: that one has an
-// indexed batch of its own, which can be read.
+// batch changed or read are known by the overlay, since changes cannot be read
+// back from the batch, except for a command that removes a prefix: that one has
+// an indexed batch of its own, which can be read.
 type txn struct {
 	s     *Store
 	batch *pebble.Batch
@@ -364,6 +364,9 @@ func (t *txn) lookup(key []byte) (Row, bool, error) {
 		row.Owner, row.Value = bytes.Clone(row.Owner), nil
 		return err
 	})
+	if err == nil {
+		t.note(key, row) // the commands of a batch rest on the same few rows
+	}
 	return row, found, err
 }
 
@@ -473,7 +476,7 @@ func (t *txn) eachIndexKey(key []byte, row Row, fn func([]byte) error) error {
 func (t *txn) setEmpty(key []byte) error  { return t.batch.Set(key, nil, nil) }
 func (t *txn) deleteKey(key []byte) error { return t.batch.Delete(key, nil) }
 
-// note tells the overlay of a change, if the batch cannot be read back.
+// note tells the overlay how a row stands, if the batch cannot be read back.
 func (t *txn) note(key []byte, row Row) {
 	if !t.direct {
 		t.overlay[string(key)] = row

@@ -59,11 +59,10 @@ func New(cfg Config) http.Handler {
 	}
 	s := &server{cfg}
 	router := mux.NewRouter().SkipClean(true)
-	v1 := router.PathPrefix("/v1/").Subrouter()
 	if s.Profiling {
-		s.profiling(v1)
+		s.profiling(router.PathPrefix("/v1/").Subrouter())
 	}
-	v1.PathPrefix("/").Handler(s.adapt(s.dispatch()))
+	router.PathPrefix("/v1/").Handler(s.adapt(s.dispatch()))
 	router.NotFoundHandler = s.adapt(func(context.Context, *request) (*response, error) {
 		return nil, &engines.Error{Kind: engines.KindNotFound, Message: "the API is below /v1/"}
 	})

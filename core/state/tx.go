@@ -45,9 +45,21 @@ type Tx struct {
 	term   uint64
 	checks []*fsmpb.Check
 	writes []write
+	// recent are rows read last: stages and handler look at the same few.
+	recent []readRow
 	// bytes is the size of the writes, checked that of the checks.
 	bytes, checked int
 }
+
+// readRow is a row as the snapshot has it; not found if ok is false.
+type readRow struct {
+	key []byte
+	row fsm.Row
+	ok  bool
+}
+
+// maxRecent bounds how many rows a transaction keeps at hand.
+const maxRecent = 8
 
 // write is one buffered change, sealed when the transaction is committed.
 type write struct {
@@ -117,11 +129,20 @@ func (tx *Tx) sealed(key []byte) (row fsm.Row, own *write, ok bool, err error) {
 	if w, decided := tx.buffered(key); decided {
 		return fsm.Row{}, w, w != nil, nil
 	}
+	for i := range tx.recent {
+		if r := &tx.recent[i]; bytes.Equal(r.key, key) {
+			tx.check(key, fsmpb.Check_VERSION, r.row.Version)
+			return r.row, nil, r.ok, nil
+		}
+	}
 	row, ok, err = tx.view.Get(key)
 	if err != nil {
 		return fsm.Row{}, nil, false, engines.Internal(err)
 	}
 	tx.check(key, fsmpb.Check_VERSION, row.Version)
+	if len(tx.recent) < maxRecent {
+		tx.recent = append(tx.recent, readRow{key, row, ok})
+	}
 	return row, nil, ok, nil
 }
 

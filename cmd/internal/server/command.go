@@ -84,6 +84,7 @@ func (f *flags) run(ctx context.Context, build Build, stdout, stderr io.Writer) 
 	if f.recovery {
 		return errors.New("-recovery is not offered: a store that cannot be opened is restored from a snapshot")
 	}
+	tuneMemory()
 	if err := harden(); err != nil {
 		return err
 	}
