@@ -53,6 +53,8 @@ type Mount struct {
 	// DefaultTTL and MaxTTL are the effective lease limits.
 	DefaultTTL time.Duration
 	MaxTTL     time.Duration
+	// Lockout are the rules for locking users out, as the mount was tuned.
+	Lockout map[string]string
 }
 
 // Operation is what a caller asks to be done with a path.

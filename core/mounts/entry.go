@@ -115,7 +115,7 @@ func (e *Entry) Engine(system Limits) engines.Mount {
 	def, limit := e.TTLs(system)
 	return engines.Mount{
 		Path: e.Path, Type: e.Type, UUID: e.UUID, Accessor: e.Accessor,
-		Options: e.Options, DefaultTTL: def, MaxTTL: limit,
+		Options: e.Options, DefaultTTL: def, MaxTTL: limit, Lockout: e.Config.UserLockout,
 	}
 }
 

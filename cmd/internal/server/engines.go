@@ -1,6 +1,7 @@
 package server
 
 import (
+	"github.com/coffer-secrets/coffer/auth/userpass"
 	"github.com/coffer-secrets/coffer/engines"
 	"github.com/coffer-secrets/coffer/engines/cubbyhole"
 	"github.com/coffer-secrets/coffer/engines/kv"
@@ -8,5 +9,5 @@ import (
 
 // engineList is every engine that the binary has.
 func engineList() []*engines.Engine {
-	return []*engines.Engine{kv.New(), cubbyhole.New()}
+	return []*engines.Engine{kv.New(), cubbyhole.New(), userpass.New()}
 }

@@ -1,0 +1,183 @@
+package userpass
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+
+	"golang.org/x/crypto/bcrypt"
+
+	"github.com/coffer-secrets/coffer/engines"
+	"github.com/coffer-secrets/coffer/engines/tokenparams"
+)
+
+const userDir = "user/"
+
+// maxPasswordBytes is bcrypt's: it would ignore what comes after.
+const maxPasswordBytes = 72
+
+// user is the row of a user.
+type user struct {
+	Hash  []byte              `json:"hash"`
+	Token engines.TokenParams `json:"token"`
+}
+
+func load(tx engines.Tx, name string) (*user, error) {
+	entry, err := tx.Get(userDir + name)
+	if err != nil || entry == nil {
+		return nil, err
+	}
+	u := new(user)
+	if err := json.Unmarshal(entry.Value, u); err != nil {
+		return nil, engines.Internal(err)
+	}
+	return u, nil
+}
+
+func (u *user) store(tx engines.Tx, name string) error {
+	value, err := json.Marshal(u)
+	if err != nil {
+		return engines.Internal(err)
+	}
+	return tx.Put(userDir+name, value)
+}
+
+// setPassword takes the password or its hash, whichever was given.
+func (u *user) setPassword(f engines.Values) error {
+	password, hash := f.String("password"), f.String("password_hash")
+	switch {
+	case password != "" && hash != "":
+		return engines.Invalidf("password and password_hash cannot be given both")
+	case hash != "":
+		if _, err := bcrypt.Cost([]byte(hash)); err != nil || len(hash) != 60 {
+			return engines.Invalidf("password_hash: it is not a bcrypt hash")
+		}
+		u.Hash = []byte(hash)
+		return nil
+	case password == "":
+		return engines.Invalidf("missing password")
+	}
+	made, err := bcrypt.GenerateFromPassword([]byte(password), bcrypt.DefaultCost)
+	if errors.Is(err, bcrypt.ErrPasswordTooLong) {
+		return engines.Invalidf("password: it has more than the %d bytes that bcrypt looks at", maxPasswordBytes)
+	}
+	if err != nil {
+		return engines.Internal(err)
+	}
+	u.Hash = made
+	return nil
+}
+
+func userExists(_ context.Context, req *engines.Request, tx engines.Tx) (bool, error) {
+	name, err := canonical(req)
+	if err != nil {
+		return false, err
+	}
+	u, err := load(tx, name)
+	return u != nil, err
+}
+
+func listUsers(_ context.Context, req *engines.Request, tx engines.Tx) (*engines.Response, error) {
+	names, err := tx.List(userDir, engines.Page{After: req.Fields.String("after"), Limit: int(max(req.Fields.Int("limit"), 0))})
+	if err != nil {
+		return nil, err
+	}
+	if len(names) == 0 {
+		return nil, engines.NotFound()
+	}
+	return &engines.Response{Data: map[string]any{"keys": names}}, nil
+}
+
+func readUser(_ context.Context, req *engines.Request, tx engines.Tx) (*engines.Response, error) {
+	name, err := canonical(req)
+	if err != nil {
+		return nil, err
+	}
+	u, err := load(tx, name)
+	if err != nil {
+		return nil, err
+	}
+	if u == nil {
+		return nil, engines.NotFound()
+	}
+	out := make(map[string]any)
+	tokenparams.Show(&u.Token, out)
+	return &engines.Response{Data: out}, nil
+}
+
+func writeUser(_ context.Context, req *engines.Request, tx engines.Tx) (*engines.Response, error) {
+	f := req.Fields
+	name, err := canonical(req)
+	if err != nil {
+		return nil, err
+	}
+	u, err := load(tx, name)
+	if err != nil {
+		return nil, err
+	}
+	made := u == nil
+	if made {
+		u = new(user)
+	}
+	if made || f.String("password") != "" || f.String("password_hash") != "" {
+		if err := u.setPassword(f); err != nil {
+			return nil, err
+		}
+	}
+	if f.Has("policies") {
+		u.Token.Policies = f.Strings("policies")
+	}
+	if f.Has("ttl") {
+		u.Token.TTL = f.Duration("ttl")
+	}
+	if f.Has("max_ttl") {
+		u.Token.MaxTTL = f.Duration("max_ttl")
+	}
+	if f.Has("bound_cidrs") {
+		u.Token.BoundCIDRs = f.Strings("bound_cidrs")
+	}
+	if err := tokenparams.Apply(f, &u.Token); err != nil {
+		return nil, err
+	}
+	return nil, u.store(tx, name)
+}
+
+func deleteUser(_ context.Context, req *engines.Request, tx engines.Tx) (*engines.Response, error) {
+	name, err := canonical(req)
+	if err != nil {
+		return nil, err
+	}
+	return nil, tx.Delete(userDir + name)
+}
+
+// change edits a user who has to be there.
+func change(req *engines.Request, tx engines.Tx, edit func(u *user) error) (*engines.Response, error) {
+	name, err := canonical(req)
+	if err != nil {
+		return nil, err
+	}
+	u, err := load(tx, name)
+	if err != nil {
+		return nil, err
+	}
+	if u == nil {
+		return nil, engines.Invalidf("username does not exist")
+	}
+	if err := edit(u); err != nil {
+		return nil, err
+	}
+	return nil, u.store(tx, name)
+}
+
+func changePassword(_ context.Context, req *engines.Request, tx engines.Tx) (*engines.Response, error) {
+	return change(req, tx, func(u *user) error { return u.setPassword(req.Fields) })
+}
+
+func changePolicies(_ context.Context, req *engines.Request, tx engines.Tx) (*engines.Response, error) {
+	return change(req, tx, func(u *user) error {
+		if req.Fields.Has("policies") {
+			u.Token.Policies = req.Fields.Strings("policies")
+		}
+		return tokenparams.Apply(req.Fields, &u.Token)
+	})
+}
