@@ -257,9 +257,13 @@ func TestDevClusterKeepsItsData(t *testing.T) {
 	if err := p.stop(); err != nil {
 		t.Fatal(err)
 	}
-	run(t, "Ctrl-C stops", "dev", "-listen-address="+address, "-data-dir="+dir)
+	again := run(t, "Ctrl-C stops", "dev", "-listen-address="+address, "-data-dir="+dir)
 	if status, _ := get(t, "http://"+address, "secret/data/demo", token); status != http.StatusOK {
 		t.Errorf("the secret is gone: %d", status)
+	}
+	// Killed, it would end before its node, which then still writes to the folder.
+	if err := again.stop(); err != nil {
+		t.Error(err)
 	}
 }
 
