@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/coffer-secrets/coffer/core/audit"
 	"github.com/coffer-secrets/coffer/core/mounts"
 	"github.com/coffer-secrets/coffer/core/state"
 	"github.com/coffer-secrets/coffer/engines"
@@ -79,6 +80,7 @@ type Config struct {
 	Metrics func() (body []byte, contentType string, err error)
 	// Reload is called for sys/config/reload.
 	Reload func(subsystem string) error
+	Audit  audit.Config
 }
 
 // Core is a node's core, sealed or not. It is safe for concurrent use.
@@ -135,6 +137,10 @@ const sealShamir = "shamir"
 // New returns the core of a node, sealed. ctx bounds its background work.
 func New(ctx context.Context, cfg Config) (*Core, error) {
 	if _, err := mounts.New(cfg.Engines, cfg.Limits); err != nil {
+		return nil, err
+	}
+	cfg.Audit.Logger = cfg.Logger
+	if err := cfg.Audit.Check(); err != nil {
 		return nil, err
 	}
 	c := &Core{cfg: cfg, log: cfg.Logger}

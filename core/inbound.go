@@ -23,9 +23,13 @@ type Inbound struct {
 	Body  []byte
 	Token string
 	// WrapTTL asks for the answer to be wrapped.
-	WrapTTL          time.Duration
-	Addr             netip.Addr
+	WrapTTL time.Duration
+	Addr    netip.Addr
+	// Port is that of the connection; 0 if it is not the client's own.
+	Port             uint16
 	PeerCertificates []*x509.Certificate
+	// Header returns the values of a header, for audit records; nil for none.
+	Header func(name string) []string
 }
 
 // Outbound is an answer.

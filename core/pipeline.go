@@ -26,6 +26,7 @@ type decoded struct {
 	policyPath string
 	dir        bool
 	body       map[string]json.RawMessage
+	trail      trail
 }
 
 // routed is a request whose mount and route have been looked for. It may have
@@ -51,6 +52,8 @@ type authenticated struct {
 	acl   *policy.ACL
 	// policies are the names of what acl was made of.
 	policies []string
+	// decision is what acl said, once it was asked.
+	decision *policy.Decision
 }
 
 // authorised is a request that policy allows.
@@ -62,13 +65,21 @@ var errWrites = errors.New("core: the request writes")
 func (u *Unsealed) handle(ctx context.Context, in *Inbound) (*Outbound, error) {
 	d, err := decode(in)
 	if err != nil {
-		return nil, err
+		return nil, u.auditRefused(d, err)
 	}
 	out, err := u.transact(ctx, d)
-	if err != nil || out.then == nil {
-		return out, err
+	// Effects beyond the state come after the record of the answer: one of them
+	// is to seal the node.
+	if err = u.auditAnswer(d, out, err); err != nil {
+		return nil, err
 	}
-	return out, out.then(ctx)
+	if out.then == nil {
+		return out, nil
+	}
+	if err = out.then(ctx); err != nil {
+		return nil, u.auditResponse(d, nil, err)
+	}
+	return out, nil
 }
 
 // transact runs the request in a transaction of its own.
@@ -92,7 +103,7 @@ func (u *Unsealed) commit(ctx context.Context, d *decoded) (*Outbound, error) {
 	var failed error
 	index, err := u.store.Update(ctx, func(tx *state.Tx) error {
 		out, failed = u.serve(ctx, tx, d, false)
-		if failed != nil && !tx.Dirty() {
+		if failed != nil && (!tx.Dirty() || d.trail.failed != nil) {
 			return failed
 		}
 		return nil
@@ -121,10 +132,15 @@ func reads(in *Inbound) bool {
 
 // serve takes a request through its stages in one transaction.
 func (u *Unsealed) serve(ctx context.Context, tx *state.Tx, d *decoded, readOnly bool) (*Outbound, error) {
+	var err error
+	if d.trail.set, err = u.audit.At(tx); err != nil {
+		return nil, auditError(err)
+	}
 	r, err := u.route(tx, d)
 	if err != nil {
 		return nil, err
 	}
+	d.trail.routed, d.trail.known = r, nil
 	if readOnly && r.op != nil && r.op.Trait != engines.Reads {
 		return nil, errWrites
 	}
@@ -132,6 +148,7 @@ func (u *Unsealed) serve(ctx context.Context, tx *state.Tx, d *decoded, readOnly
 	if err != nil {
 		return nil, err
 	}
+	d.trail.known = a
 	if a.token == nil || a.token.NumUses == 0 {
 		return u.answer(ctx, tx, a)
 	}
@@ -167,6 +184,12 @@ func (u *Unsealed) answer(ctx context.Context, tx *state.Tx, a *authenticated) (
 		return nil, err
 	}
 	granted, err := u.authorise(a)
+	if err != nil && !tx.Dirty() {
+		return nil, err // recorded once it is certain
+	}
+	if failed := u.auditRequest(a.decoded, err); failed != nil {
+		return nil, failed
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -185,10 +208,11 @@ func (u *Unsealed) answer(ctx context.Context, tx *state.Tx, a *authenticated) (
 // bodyLimits bound what is parsed.
 var bodyLimits = schema.Limits{}
 
+// decode returns what was understood even if the request is refused.
 func decode(in *Inbound) (*decoded, error) {
 	path, dir, err := paths.Canonical(in.Path)
 	if err != nil {
-		return nil, err
+		return &decoded{in: in}, err
 	}
 	d := &decoded{in: in, path: path, policyPath: path, dir: dir}
 	if in.Op == engines.List || in.Op == engines.Scan {
@@ -196,7 +220,7 @@ func decode(in *Inbound) (*decoded, error) {
 	}
 	if len(in.Body) > 0 {
 		if d.body, err = schema.ParseBody(in.Body, bodyLimits); err != nil {
-			return nil, err
+			return d, err
 		}
 	}
 	return d, nil
@@ -310,6 +334,7 @@ func (u *Unsealed) authorise(a *authenticated) (*authorised, error) {
 		Path: a.policyPath, Op: operation(a.does), WrapTTL: a.in.WrapTTL, Parameters: a.body, Query: a.in.Query,
 	}
 	decision := a.acl.Allow(&request)
+	a.decision = &decision
 	if !decision.Allowed || a.op != nil && a.match.Route.Sudo && !decision.Sudo && !decision.Root {
 		return nil, a.denied(decision)
 	}

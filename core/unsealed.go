@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"sync"
 
+	"github.com/coffer-secrets/coffer/core/audit"
 	"github.com/coffer-secrets/coffer/core/identity"
 	"github.com/coffer-secrets/coffer/core/mounts"
 	"github.com/coffer-secrets/coffer/core/policies"
@@ -29,6 +30,7 @@ type Unsealed struct {
 	policies *policies.Policies
 	identity *identity.Identity
 	wrapping *wrapping.Wrapping
+	audit    *audit.Broker
 
 	// keyMu guards the root key and orders the changes of the keyring's row.
 	keyMu   sync.Mutex
@@ -41,7 +43,10 @@ type Unsealed struct {
 }
 
 // Labels of what is derived from the keyring.
-const labelTokenIDs = "coffer/v1/token-ids" // #nosec G101 -- names a purpose
+const (
+	labelTokenIDs = "coffer/v1/token-ids" // #nosec G101 -- names a purpose
+	labelAudit    = "coffer/v1/audit"
+)
 
 func newUnsealed(c *Core, keyring *seal.Keyring) (*Unsealed, error) {
 	barrier, err := seal.NewBarrier(keyring)
@@ -50,6 +55,11 @@ func newUnsealed(c *Core, keyring *seal.Keyring) (*Unsealed, error) {
 	}
 	u := &Unsealed{core: c, log: c.log, barrier: barrier, store: state.New(c.cfg.Node, barrier)}
 	u.ctx, u.done = context.WithCancel(c.ctx)
+	// The devices write what is under way when the node is sealed.
+	if u.audit, err = audit.New(context.WithoutCancel(c.ctx), c.cfg.Audit, keyring.Derive(labelAudit, 32)); err != nil {
+		barrier.Close()
+		return nil, err
+	}
 	u.tokens = tokens.New(barrier, keyring.Derive(labelTokenIDs, 32), u.emptyCubbyhole)
 	u.wrapping = wrapping.New(u.tokens)
 	u.policies, u.identity = policies.New(), identity.New()
@@ -57,9 +67,10 @@ func newUnsealed(c *Core, keyring *seal.Keyring) (*Unsealed, error) {
 	list = append(list, identity.Engine(identity.Deps{Mounts: func() *mounts.Mounts { return u.mounts }}))
 	list = append(list, system.New(system.Deps{
 		Mounts: func() *mounts.Mounts { return u.mounts }, Tokens: u.tokens, Policies: u.policies, ACL: u.tokenACL,
-		Wrapping: u.wrapping, Control: control{u}, RawStorage: c.cfg.RawStorage, Metrics: c.cfg.Metrics,
+		Wrapping: u.wrapping, Control: control{u}, RawStorage: c.cfg.RawStorage, Metrics: c.cfg.Metrics, Audit: u.audit,
 	}))
 	if u.mounts, err = mounts.New(list, c.cfg.Limits); err != nil {
+		u.audit.Close()
 		barrier.Close()
 		return nil, engines.Internal(err)
 	}
@@ -79,6 +90,7 @@ func (u *Unsealed) start(rootKey []byte) {
 func (u *Unsealed) close() {
 	u.done()
 	u.worker.Wait()
+	u.audit.Close()
 	u.barrier.Close()
 	u.keyMu.Lock()
 	defer u.keyMu.Unlock()

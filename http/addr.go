@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"net/netip"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/coffer-secrets/coffer/engines"
@@ -56,4 +57,17 @@ func (p Proxies) ClientAddr(r *http.Request) (netip.Addr, error) {
 		return netip.Addr{}, engines.Invalidf("X-Forwarded-For holds something that is not an address")
 	}
 	return client.Unmap().WithZone(""), nil
+}
+
+// clientPort is the port that goes with the client's address, unless a proxy may
+// stand between.
+func (p Proxies) clientPort(remote string) uint16 {
+	if len(p.Trusted) > 0 {
+		return 0
+	}
+	port, err := strconv.ParseUint(remote[strings.LastIndexByte(remote, ':')+1:], 10, 16)
+	if err != nil {
+		return 0 // a Unix socket has none
+	}
+	return uint16(port)
 }

@@ -37,7 +37,7 @@ func (s *server) inbound(r *request) (*core.Inbound, error) {
 	if hidesSlash(r.URL) {
 		return nil, engines.Invalidf("the path contains an encoded slash or backslash, which no path may have")
 	}
-	in := &core.Inbound{ID: r.id, Path: strings.TrimPrefix(r.URL.Path, "/v1/"), Body: r.body}
+	in := &core.Inbound{ID: r.id, Path: strings.TrimPrefix(r.URL.Path, "/v1/"), Body: r.body, Header: r.Header.Values}
 	var err error
 	if r.URL.RawQuery != "" {
 		if in.Query, err = url.ParseQuery(r.URL.RawQuery); err != nil {
@@ -59,6 +59,7 @@ func (s *server) inbound(r *request) (*core.Inbound, error) {
 	if in.Addr, err = s.Proxies.ClientAddr(r.Request); err != nil {
 		return nil, err
 	}
+	in.Port = s.Proxies.clientPort(r.RemoteAddr)
 	if in.PeerCertificates = peers(r); in.Op != engines.Update && in.Op != engines.Patch {
 		in.Body = nil
 	}

@@ -112,7 +112,24 @@ func (s *server) health(_ context.Context, r *request) (*response, error) {
 	if seal.ClusterID != "" {
 		body["cluster_name"], body["cluster_id"] = seal.ClusterName, seal.ClusterID
 	}
+	s.addAudit(body)
 	return &response{status: status, json: body, headOnly: r.Method == http.MethodHead}, nil
+}
+
+// addAudit tells how many audit devices there are and how many fail, if any is
+// enabled.
+func (s *server) addAudit(body map[string]any) {
+	devices, _ := s.Core.AuditStatus()
+	if len(devices) == 0 {
+		return
+	}
+	failing := 0
+	for _, d := range devices {
+		if !d.Works {
+			failing++
+		}
+	}
+	body["audit_devices"], body["audit_devices_failing"] = len(devices), failing
 }
 
 func given(q url.Values, name string) bool {

@@ -27,6 +27,8 @@ const (
 	Identities Table = 'i'
 	// Reap holds tokens that are gone and whose descendants are not yet.
 	Reap Table = 'z'
+	// Audit holds the audit devices and which headers their records carry.
+	Audit Table = 'u'
 )
 
 // RootNamespace is the namespace every path is in until there are others.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 
+	"github.com/coffer-secrets/coffer/core/audit"
 	"github.com/coffer-secrets/coffer/core/mounts"
 	"github.com/coffer-secrets/coffer/core/policies"
 	"github.com/coffer-secrets/coffer/core/policy"
@@ -76,6 +77,7 @@ type Deps struct {
 	RawStorage bool
 	// Metrics returns the node's metrics as text, with its content type.
 	Metrics func() (body []byte, contentType string, err error)
+	Audit   *audit.Broker
 }
 
 type system struct{ Deps }
@@ -93,7 +95,7 @@ func New(deps Deps) *engines.Engine {
 
 func (s *system) routes() []engines.Route {
 	list := slices.Concat(s.mountRoutes(), s.authRoutes(), s.policyRoutes(), s.capabilityRoutes(), s.wrappingRoutes(),
-		s.keyRoutes(), s.settingRoutes(), s.infoRoutes(), s.uiRoutes(), toolRoutes(), s.explainRoutes())
+		s.keyRoutes(), s.settingRoutes(), s.infoRoutes(), s.uiRoutes(), toolRoutes(), s.explainRoutes(), s.auditRoutes())
 	if s.RawStorage {
 		list = append(list, s.rawRoutes()...)
 	}

@@ -45,7 +45,7 @@ var kits = []string{"testing/...", "engines/enginetest", "fsm/fsmtest"}
 // speaksHTTP are the folders that know HTTP: what stands above it, and what
 // reaches the outside over it.
 var speaksHTTP = []string{
-	"http", "cmd", "client", "testing", "seal/transit", "engines/aws", "engines/database", "engines/pki", "auth/jwt", "auth/kubernetes",
+	"http", "cmd", "client", "testing", "seal/transit", "core/audit/post", "engines/aws", "engines/database", "engines/pki", "auth/jwt", "auth/kubernetes",
 }
 
 // imports checks the imports of one file.

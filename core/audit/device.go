@@ -1,0 +1,267 @@
+package audit
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Bounds of a device's queue.
+const (
+	queueRecords = 1024
+	queueBytes   = 16 << 20
+	batchRecords = 128
+	batchBytes   = 1 << 20
+)
+
+// A device that failed is tried again after pauses of these lengths.
+const (
+	firstPause = 100 * time.Millisecond
+	lastPause  = 15 * time.Second
+)
+
+// Why a device did not take a record.
+var (
+	errClosed = errors.New("audit: the device is closed")
+	errFull   = errors.New("audit: the device's queue is full")
+	errPaused = errors.New("audit: the device failed lately")
+)
+
+// item is a record on its way to a device.
+type item struct {
+	line []byte
+	done chan<- error
+	// urgent items are written by a device that failed lately, too: there is no
+	// other.
+	urgent bool
+}
+
+// device writes records to one sink, in the order in which they came.
+type device struct {
+	entry    Entry
+	form     form
+	mac      *hasher
+	deadline time.Duration
+	log      *slog.Logger
+
+	queue   chan item
+	queued  atomic.Int64 // bytes
+	done    chan struct{}
+	reopen  atomic.Bool
+	busy    atomic.Int64 // since when a write is under way, in Unix nanoseconds
+	written atomic.Uint64
+	missed  atomic.Uint64
+
+	mu     sync.Mutex
+	closed bool
+	failed time.Time // since when; zero for a device that works
+	again  time.Time // when it is tried again
+	pause  time.Duration
+	why    error
+}
+
+func newDevice(e Entry, f form, key []byte, deadline time.Duration, log *slog.Logger) *device {
+	return &device{
+		entry: e, form: f, mac: newHasher(key), deadline: deadline, log: log.With("device", e.Path),
+		queue: make(chan item, queueRecords), done: make(chan struct{}),
+	}
+}
+
+// submit hands a record over without waiting for anything.
+func (d *device) submit(it item) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.closed {
+		return errClosed
+	}
+	size := int64(len(it.line))
+	if queued := d.queued.Load(); queued > 0 && queued+size > queueBytes {
+		d.missed.Add(1)
+		return errFull
+	}
+	select {
+	case d.queue <- it:
+		d.queued.Add(size)
+		return nil
+	default:
+		d.missed.Add(1)
+		return errFull
+	}
+}
+
+// ready reports whether the device is worth waiting for.
+func (d *device) ready(now time.Time) bool {
+	if d.hangs(now) {
+		return false
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.failed.IsZero() || !now.Before(d.again)
+}
+
+// hangs reports whether a write takes longer than any may.
+func (d *device) hangs(now time.Time) bool {
+	since := d.busy.Load()
+	return since != 0 && now.Sub(time.Unix(0, since)) >= d.deadline
+}
+
+// works reports whether the last write succeeded, and none hangs.
+func (d *device) works(now time.Time) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.failed.IsZero() && !d.hangs(now)
+}
+
+// close lets the device write what is queued, and end.
+func (d *device) close() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if !d.closed {
+		d.closed = true
+		close(d.queue)
+	}
+}
+
+// run writes what is queued until the device is closed.
+func (d *device) run(ctx context.Context, s sink) {
+	defer close(d.done)
+	if _, err := d.limited(ctx, func(ctx context.Context) (int, error) { return 0, s.Open(ctx) }); err != nil {
+		d.fail(err)
+	}
+	for first := range d.queue {
+		batch := d.gather(first)
+		if d.reopen.Swap(false) {
+			_ = s.Close() // it is opened again by the write
+		}
+		d.write(ctx, s, batch)
+	}
+	if err := s.Close(); err != nil {
+		d.log.Warn("an audit device could not be closed", "error", err)
+	}
+}
+
+// gather takes what else is queued, so that one write serves many requests.
+func (d *device) gather(first item) []item {
+	batch, size := []item{first}, len(first.line)
+	for len(batch) < batchRecords && size < batchBytes {
+		select {
+		case it, ok := <-d.queue:
+			if !ok {
+				return batch
+			}
+			batch = append(batch, it)
+			size += len(it.line)
+		default:
+			return batch
+		}
+	}
+	return batch
+}
+
+// limited runs a piece of work on the sink within the device's deadline.
+func (d *device) limited(ctx context.Context, work func(ctx context.Context) (int, error)) (int, error) {
+	ctx, cancel := context.WithTimeout(ctx, d.deadline)
+	defer cancel()
+	d.busy.Store(time.Now().UnixNano())
+	defer d.busy.Store(0)
+	return work(ctx)
+}
+
+func (d *device) write(ctx context.Context, s sink, batch []item) {
+	for _, it := range batch {
+		d.queued.Add(-int64(len(it.line)))
+	}
+	if batch = d.worthwhile(batch); len(batch) == 0 {
+		return
+	}
+	lines := make([][]byte, len(batch))
+	for i := range batch {
+		lines[i] = batch[i].line
+	}
+	n, err := d.limited(ctx, func(ctx context.Context) (int, error) {
+		n, err := s.Write(ctx, lines)
+		if err != nil && ctx.Err() == nil { // the peer may only have closed an idle connection
+			var more int
+			more, err = s.Write(ctx, lines[n:])
+			n += more
+		}
+		return n, err
+	})
+	d.written.Add(uint64(n))
+	d.missed.Add(uint64(len(batch) - n))
+	if err != nil {
+		d.fail(err)
+	} else {
+		d.recover()
+	}
+	for i, it := range batch {
+		if i < n {
+			it.done <- nil
+		} else {
+			it.done <- err
+		}
+	}
+}
+
+// worthwhile answers for a device that is not to be tried yet.
+func (d *device) worthwhile(batch []item) []item {
+	d.mu.Lock()
+	paused := !d.failed.IsZero() && time.Now().Before(d.again)
+	d.mu.Unlock()
+	if !paused {
+		return batch
+	}
+	kept := batch[:0]
+	for _, it := range batch {
+		if it.urgent {
+			kept = append(kept, it)
+			continue
+		}
+		d.missed.Add(1)
+		it.done <- errPaused
+	}
+	return kept
+}
+
+func (d *device) fail(err error) {
+	now := time.Now()
+	d.mu.Lock()
+	first := d.failed.IsZero()
+	if first {
+		d.failed, d.pause = now, firstPause
+	} else {
+		d.pause = min(2*d.pause, lastPause)
+	}
+	d.again, d.why = now.Add(d.pause), err
+	d.mu.Unlock()
+	if first {
+		d.log.Error("an audit device failed and is passed over while another works", "error", err)
+	}
+}
+
+func (d *device) recover() {
+	d.mu.Lock()
+	since := d.failed
+	d.failed, d.why = time.Time{}, nil
+	d.mu.Unlock()
+	if !since.IsZero() {
+		d.log.Info("an audit device works again", "failed_for", time.Since(since), "missed", d.missed.Load())
+	}
+}
+
+// Status is how a device does.
+type Status struct {
+	Path, Type string
+	Works      bool
+	// Written and Missed count records since the device was opened here.
+	Written, Missed uint64
+}
+
+func (d *device) status(now time.Time) Status {
+	return Status{
+		Path: d.entry.Path, Type: d.entry.Type, Works: d.works(now), Written: d.written.Load(), Missed: d.missed.Load(),
+	}
+}

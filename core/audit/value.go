@@ -1,0 +1,309 @@
+package audit
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"maps"
+	"slices"
+	"strconv"
+
+	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/coffer-secrets/coffer/core/answer"
+	"github.com/coffer-secrets/coffer/engines"
+)
+
+// Bounds of what one record says of the data.
+const (
+	maxData  = 1 << 20
+	maxDepth = 64
+)
+
+var (
+	// errDeep is data that is nested deeper than any that is answered.
+	errDeep = errors.New("audit: the data is nested too deeply")
+	// errLarge is data that is too large for a record.
+	errLarge = errors.New("audit: the data is too large")
+)
+
+// mode says what of a value stands plain.
+type mode uint8
+
+const (
+	// hashTexts leaves numbers and booleans plain.
+	hashTexts mode = iota
+	// hashAll leaves nothing plain but names and structure.
+	hashAll
+	// leave writes the value as it is.
+	leave
+)
+
+// fields says what is known of the fields of a request or an answer.
+type fields struct {
+	secret map[string]bool
+	// all says that the whole body is one secret field.
+	all   bool
+	plain []string
+}
+
+// fieldsOf reads what a route and its mount say. plain names fields that an
+// operator wants to see; a secret one stays hidden all the same.
+func fieldsOf(route *engines.Route, plain []string) fields {
+	f := fields{plain: plain}
+	if route == nil {
+		f.plain = nil
+		return f
+	}
+	for i := range route.Fields {
+		field := &route.Fields[i]
+		if !field.Secret {
+			continue
+		}
+		if f.secret == nil {
+			f.secret = make(map[string]bool)
+		}
+		f.secret[field.Name] = true
+		f.all = f.all || field.Body
+	}
+	return f
+}
+
+func declared(route *engines.Route, name string) bool {
+	return route != nil && slices.ContainsFunc(route.Fields, func(f engines.Field) bool { return f.Name == name && !f.Body })
+}
+
+func (e *encoder) mode(f *fields, name string, known bool) mode {
+	switch {
+	case e.form.raw:
+		return leave
+	case f.all || f.secret[name]:
+		return hashAll
+	case known && slices.Contains(f.plain, name):
+		return leave
+	}
+	return hashTexts
+}
+
+// input writes the data of a request: the members of its body and its query.
+func (e *encoder) input(r *Request) error {
+	in := &r.Input
+	if in.Malformed {
+		e.key("body")
+		e.begin('{')
+		e.truth("parsed", false)
+		e.number("bytes", int64(len(in.Raw)))
+		e.end('}')
+		return nil
+	}
+	if len(in.Body) == 0 && len(in.Query) == 0 {
+		return nil
+	}
+	var plain []string
+	if r.Mount != nil {
+		plain = r.Mount.PlainRequest
+	}
+	f := fieldsOf(r.Route, plain)
+	e.key("data")
+	return e.bounded(in.Raw, func() error {
+		e.begin('{')
+		for _, name := range slices.Sorted(maps.Keys(in.Body)) {
+			e.key(e.name(name))
+			if err := e.value(decoder(in.Body[name]), e.mode(&f, name, declared(r.Route, name)), 0); err != nil {
+				return err
+			}
+		}
+		for _, name := range slices.Sorted(maps.Keys(in.Query)) {
+			suffix := ""
+			if _, twice := in.Body[name]; twice {
+				suffix = " (query)"
+			}
+			e.key(e.name(name) + suffix)
+			if err := e.query(in.Query[name], e.mode(&f, name, declared(r.Route, name))); err != nil {
+				return err
+			}
+		}
+		e.end('}')
+		return nil
+	})
+}
+
+func (e *encoder) query(values []string, m mode) error {
+	if len(values) != 1 {
+		e.begin('[')
+		defer e.end(']')
+	}
+	for _, value := range values {
+		if len(values) != 1 {
+			e.comma()
+		}
+		if m == leave {
+			e.plain(value)
+		} else {
+			e.secret(value)
+		}
+		if len(e.dst) > e.limit {
+			return errLarge
+		}
+	}
+	return nil
+}
+
+// bounded writes data, or in its place the size and the hash of what it was
+// made from if it is too large for a record.
+func (e *encoder) bounded(raw []byte, write func() error) error {
+	start, err := len(e.dst), errLarge
+	e.limit = start + maxData
+	if len(raw) <= maxData {
+		err = write()
+	}
+	if !errors.Is(err, errLarge) {
+		return err
+	}
+	e.dst = append(e.dst[:start], '{')
+	e.number("omitted_bytes", int64(len(raw)))
+	e.textMember("omitted", string(e.mac.appendHash(nil, raw)))
+	e.end('}')
+	return nil
+}
+
+// output writes the data of an answer.
+func (e *encoder) output(r *Request, resp *Response) error {
+	data := resp.Envelope.Data
+	if data == nil {
+		return nil
+	}
+	raw, err := marshal(data)
+	if err != nil {
+		return err
+	}
+	var plain []string
+	if r.Mount != nil {
+		plain = r.Mount.PlainResponse
+	}
+	f := fieldsOf(r.Route, plain)
+	e.key("data")
+	return e.bounded(raw, func() error {
+		dec := decoder(raw)
+		if dec.PeekKind() != '{' {
+			return e.value(dec, e.mode(&f, "", false), 0)
+		}
+		return e.members(dec, 0, func(name string) error {
+			if e.form.elide && resp.Listing && (name == "keys" || name == "key_info") {
+				return e.counted(dec)
+			}
+			return e.value(dec, e.mode(&f, name, true), 1)
+		})
+	})
+}
+
+func marshal(data any) ([]byte, error) {
+	if a, ok := data.(answer.Appender); ok {
+		return a.AppendJSON(nil)
+	}
+	return json.Marshal(data)
+}
+
+func decoder(raw []byte) *jsontext.Decoder {
+	return jsontext.NewDecoder(bytes.NewReader(raw), jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
+}
+
+// counted writes how many members or items the value has.
+func (e *encoder) counted(dec *jsontext.Decoder) error {
+	kind := dec.PeekKind()
+	if kind != '[' && kind != '{' {
+		return e.value(dec, hashTexts, 0)
+	}
+	if _, err := dec.ReadToken(); err != nil {
+		return err
+	}
+	n := 0
+	for dec.PeekKind() != ']' && dec.PeekKind() != '}' {
+		if err := dec.SkipValue(); err != nil {
+			return err
+		}
+		n++
+	}
+	if kind == '{' {
+		n /= 2
+	}
+	e.dst = strconv.AppendInt(e.dst, int64(n), 10)
+	_, err := dec.ReadToken()
+	return err
+}
+
+// members writes an object, whose values are written by value.
+func (e *encoder) members(dec *jsontext.Decoder, depth int, value func(name string) error) error {
+	if depth > maxDepth {
+		return errDeep
+	}
+	if _, err := dec.ReadToken(); err != nil {
+		return err
+	}
+	e.begin('{')
+	for dec.PeekKind() != '}' {
+		token, err := dec.ReadToken()
+		if err != nil {
+			return err
+		}
+		name := token.String()
+		e.key(e.name(name))
+		if err := value(name); err != nil {
+			return err
+		}
+	}
+	e.end('}')
+	_, err := dec.ReadToken()
+	return err
+}
+
+// value writes the next value.
+func (e *encoder) value(dec *jsontext.Decoder, m mode, depth int) error {
+	if len(e.dst) > e.limit {
+		return errLarge
+	}
+	switch dec.PeekKind() {
+	case '{':
+		return e.members(dec, depth, func(string) error { return e.value(dec, m, depth+1) })
+	case '[':
+		return e.items(dec, m, depth)
+	}
+	token, err := dec.ReadToken()
+	if err != nil {
+		return err
+	}
+	switch kind := token.Kind(); {
+	case kind == 'n':
+		e.dst = append(e.dst, "null"...)
+	case kind == '"' && m == leave:
+		e.plain(token.String())
+	case kind == '"' || m == hashAll:
+		e.secret(token.String())
+	default:
+		e.dst = append(e.dst, token.String()...)
+	}
+	return nil
+}
+
+func (e *encoder) items(dec *jsontext.Decoder, m mode, depth int) error {
+	if depth > maxDepth {
+		return errDeep
+	}
+	if _, err := dec.ReadToken(); err != nil {
+		return err
+	}
+	e.begin('[')
+	for dec.PeekKind() != ']' {
+		if dec.PeekKind() == 0 {
+			_, err := dec.ReadToken()
+			return errors.Join(errors.New("audit: malformed data"), err)
+		}
+		e.comma()
+		if err := e.value(dec, m, depth+1); err != nil {
+			return err
+		}
+	}
+	e.end(']')
+	_, err := dec.ReadToken()
+	return err
+}
