@@ -20,6 +20,7 @@ type Config struct {
 	Seal      Seal
 	Telemetry Telemetry
 	Log       Log
+	Audit     Audit
 
 	// APIAddr is where clients reach this node, ClusterAddr where its peers do.
 	APIAddr     string

@@ -132,6 +132,9 @@ func (c *Config) check(d *decoder) {
 		}
 	}
 	d.fail(c.Seal.check())
+	if c.Audit.Path != "" && !filepath.IsAbs(c.Audit.Path) {
+		d.fail(errors.New("audit_path: expected an absolute path"))
+	}
 }
 
 // Runnable says what is missing for a server.

@@ -9,7 +9,12 @@ func (c *Config) Sanitized() map[string]any {
 	for i := range c.Listeners {
 		listeners = append(listeners, c.Listeners[i].sanitized())
 	}
+	devices := make([]any, 0, len(c.Audit.Devices))
+	for _, a := range c.Audit.Devices {
+		devices = append(devices, map[string]any{"type": a.Type, "path": a.Name + "/", "description": a.Description})
+	}
 	return map[string]any{
+		"audit_path": c.Audit.Path, "audit": devices,
 		"api_addr": c.APIAddr, "cluster_addr": c.ClusterAddr, "cluster_name": c.ClusterName,
 		"default_lease_ttl": seconds(c.DefaultLeaseTTL), "max_lease_ttl": seconds(c.MaxLeaseTTL),
 		"default_max_request_duration": seconds(c.MaxRequestDuration),

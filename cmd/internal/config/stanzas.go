@@ -43,7 +43,8 @@ func (c *Config) top() table {
 			"orchestrators learn of a node's state from sys/health"),
 		"kms_library": refused("PKCS#11 seals are not offered"),
 		"entropy":     refused("random numbers come from the operating system"),
-		"audit":       refused("audit devices are enabled over the API"),
+		"audit":       c.audit,
+		"audit_path":  text(&c.Audit.Path),
 		"initialize":  refused("a cluster is initialised over the API"),
 		"plugin":      refused(whyPlugins),
 	}
@@ -248,7 +249,7 @@ func belongs(key string) []string {
 		"the top level": c.top(), `storage "raft"`: s.keys(), "retry_join": j.keys(), "telemetry": tele.keys(),
 		`listener "tcp"`: (&Listener{Type: ListenerTCP}).keys(), `listener "unix"`: (&Listener{Type: ListenerUnix}).unixKeys(),
 		`seal "static"`: (&Seal{Type: SealStatic}).keys(&disabled), `seal "transit"`: (&Seal{Type: SealTransit}).keys(&disabled),
-		"a listener's telemetry": (&Listener{}).telemetryKeys(), "a listener's profiling": (&Listener{}).profilingKeys(),
+		`audit "file"`: (&AuditDevice{}).keys(), "a listener's telemetry": (&Listener{}).telemetryKeys(), "a listener's profiling": (&Listener{}).profilingKeys(),
 	} {
 		if _, ok := t[key]; ok {
 			out = append(out, name)

@@ -177,7 +177,7 @@ func (s *Server) openCore(ctx context.Context) error {
 	s.core, err = core.New(ctx, core.Config{
 		Node: s.node, Engines: engineList(), Logger: s.log.Logger, Info: info, Wrapper: s.wrapper,
 		Limits:     mounts.Limits{Default: s.cfg.DefaultLeaseTTL, Max: s.cfg.MaxLeaseTTL},
-		RawStorage: s.cfg.RawStorage, Metrics: s.metrics.text, Reload: s.reloadPart,
+		RawStorage: s.cfg.RawStorage, Metrics: s.metrics.text, Reload: s.reloadPart, Audit: auditConfig(s.cfg),
 	})
 	if err != nil {
 		return err
@@ -326,8 +326,8 @@ func (s *Server) writePID() error {
 }
 
 // Reload reads the configuration again and takes over what can change while
-// the server runs: certificates and the level of the log. The log file is
-// opened again.
+// the server runs: certificates and the level of the log. The log file and
+// those of the audit devices are opened again.
 func (s *Server) Reload() error {
 	s.notify(notifyReloading())
 	defer s.notify(notifyReady)
@@ -345,6 +345,7 @@ func (s *Server) Reload() error {
 		s.log.level.Set(level(cfg.Log.Level))
 	}
 	problems = append(problems, s.reloadCertificates(cfg))
+	s.core.ReopenAudit()
 	if s.log.file != nil {
 		problems = append(problems, s.log.file.Reopen())
 	}
