@@ -11,6 +11,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"path/filepath"
 	"time"
 
@@ -25,16 +26,29 @@ import (
 // entryBytes is the size of what the floors open and commit.
 const entryBytes = 400
 
-// httpFloor serves a bare gorilla/mux handler that opens one sealed value: what
-// any server of this API has to do for a read. It returns its address.
-func httpFloor(ctx context.Context) (addr string, stop func(), err error) {
+// floorLine is what a floor's process says when it listens.
+const floorLine = "floor ready"
+
+// startHTTPFloor starts the floor of reads in a process of its own, as the
+// server under load is: within one process, a request costs no change of it.
+func startHTTPFloor(ctx context.Context) (*target, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	return start(ctx, floorLine, self, "-serve-floor")
+}
+
+// serveHTTPFloor serves a bare gorilla/mux handler that opens one sealed value:
+// what any server of this API has to do for a read. It runs until it is stopped.
+func serveHTTPFloor(ctx context.Context) error {
 	block, err := aes.NewCipher(make([]byte, 32))
 	if err != nil {
-		return "", nil, err
+		return err
 	}
 	aead, err := cipher.NewGCM(block)
 	if err != nil {
-		return "", nil, err
+		return err
 	}
 	nonce := make([]byte, aead.NonceSize())
 	sealed := aead.Seal(nil, nonce, make([]byte, entryBytes), nil)
@@ -50,11 +64,18 @@ func httpFloor(ctx context.Context) (addr string, stop func(), err error) {
 	})
 	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
 	if err != nil {
-		return "", nil, err
+		return err
 	}
+	fmt.Printf("Listener 1: tcp (addr: \"%s\")\n%s\n", listener.Addr(), floorLine)
 	server := &http.Server{Handler: router, ReadHeaderTimeout: time.Minute}
-	go func() { _ = server.Serve(listener) }()
-	return listener.Addr().String(), func() { _ = server.Close() }, nil
+	stopped := make(chan error, 1)
+	go func() { stopped <- server.Serve(listener) }()
+	select {
+	case err := <-stopped:
+		return err
+	case <-ctx.Done():
+		return server.Close()
+	}
 }
 
 // raftFloor is one node of bare hashicorp/raft: the log in raft-boltdb, the

@@ -7,8 +7,10 @@ import (
 	"fmt"
 	"net/http"
 	"os"
+	"os/signal"
 	"runtime"
 	"slices"
+	"syscall"
 	"time"
 )
 
@@ -29,23 +31,29 @@ func main() {
 	flag.IntVar(&o.rounds, "rounds", 3, "rounds of each measurement; the median counts")
 	flag.DurationVar(&o.round, "round", 3*time.Second, "length of a round")
 	flag.IntVar(&o.secrets, "secrets", 0, "measure what it costs to hold so many secrets, instead of rates")
+	floor := flag.Bool("serve-floor", false, "serve the floor of reads, for another process of this program")
 	flag.Parse()
 	work := run
-	if o.secrets > 0 {
+	switch {
+	case *floor:
+		work = func(ctx context.Context, _ options) error { return serveHTTPFloor(ctx) }
+	case o.secrets > 0:
 		work = measureSize
 	}
-	if err := work(context.Background(), o); err != nil {
+	ctx, cancel := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
+	defer cancel()
+	if err := work(ctx, o); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
-		os.Exit(1)
+		os.Exit(1) //nolint:gocritic // the context is nobody's any more
 	}
 }
 
 // rig is all that is under load in a run.
 type rig struct {
 	options
-	httpAddr string
-	raft     *raftFloor
-	server   *target
+	http   *target
+	raft   *raftFloor
+	server *target
 }
 
 func run(ctx context.Context, o options) error {
@@ -58,11 +66,10 @@ func run(ctx context.Context, o options) error {
 	}
 	defer func() { _ = os.RemoveAll(dir) }()
 	r := &rig{options: o}
-	var stop func()
-	if r.httpAddr, stop, err = httpFloor(ctx); err != nil {
+	if r.http, err = startHTTPFloor(ctx); err != nil {
 		return err
 	}
-	defer stop()
+	defer r.http.stop()
 	if r.raft, err = newRaftFloor(dir); err != nil {
 		return err
 	}
@@ -117,7 +124,7 @@ func (r *rig) floorWorkers(ctx context.Context, w work) ([]worker, func(), error
 		return r.raft.workers(r.conns), func() {}, nil
 	}
 	request := message(http.MethodGet, "/v1/secret/data/app", rootToken, "")
-	return clients(ctx, r.httpAddr, r.conns, http.StatusOK, func(int, int) []byte { return request })
+	return clients(ctx, r.http.addr, r.conns, http.StatusOK, func(int, int) []byte { return request })
 }
 
 // median is the round with the median rate.
