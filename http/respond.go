@@ -111,15 +111,28 @@ func messages(e *engines.Error) []string {
 	return []string{b.String()}
 }
 
+// typeJSON is the type of all answers but raw ones.
+const typeJSON = "application/json"
+
+// answerBytes is what most answers fit into.
+const answerBytes = 1 << 10
+
+// The values of headers that every answer has. They are shared: nothing may
+// change them.
+var (
+	noStore    = []string{"no-store"}
+	jsonHeader = []string{typeJSON}
+)
+
 // respond writes an answer.
 func (s *server) respond(w http.ResponseWriter, r *request, resp *response) int {
 	h := w.Header()
-	h.Set("Cache-Control", "no-store")
+	h["Cache-Control"] = noStore
 	for name, value := range resp.headers {
 		h.Set(name, value)
 	}
 	if resp.index > 0 {
-		h.Set("X-Coffer-Index", strconv.FormatUint(resp.index, 10))
+		h["X-Coffer-Index"] = []string{strconv.FormatUint(resp.index, 10)}
 	}
 	status, contentType, body, err := encode(resp)
 	if err != nil {
@@ -129,8 +142,12 @@ func (s *server) respond(w http.ResponseWriter, r *request, resp *response) int 
 		w.WriteHeader(status)
 		return status
 	}
-	h.Set("Content-Type", contentType)
-	h.Set("Content-Length", strconv.Itoa(len(body)))
+	if contentType == typeJSON {
+		h["Content-Type"] = jsonHeader
+	} else {
+		h.Set("Content-Type", contentType)
+	}
+	h["Content-Length"] = []string{strconv.Itoa(len(body))}
 	w.WriteHeader(status)
 	if !resp.headOnly {
 		s.write(w, r, body)
@@ -147,7 +164,7 @@ func encode(resp *response) (status int, contentType string, body []byte, err er
 		}
 		return status, resp.raw.ContentType, resp.raw.Body, nil
 	case resp.envelope != nil:
-		body, err = resp.envelope.AppendJSON(make([]byte, 0, 512))
+		body, err = resp.envelope.AppendJSON(make([]byte, 0, answerBytes))
 	case resp.json != nil:
 		body, err = json.Marshal(resp.json)
 	default:
@@ -162,7 +179,7 @@ func encode(resp *response) (status int, contentType string, body []byte, err er
 	if status == 0 {
 		status = http.StatusOK
 	}
-	return status, "application/json", append(body, '\n'), nil
+	return status, typeJSON, append(body, '\n'), nil
 }
 
 // write sends a body. That the client has gone away is nobody's error.

@@ -23,6 +23,34 @@ type dataAnswer struct {
 	Metadata versionAnswer   `json:"metadata"`
 }
 
+// AppendJSON writes the answer with the value as it came in: it was read as JSON
+// when it was written, and reads are too many to read it again.
+func (a dataAnswer) AppendJSON(dst []byte) ([]byte, error) {
+	dst = append(dst, `{"data":`...)
+	if a.Data == nil {
+		dst = append(dst, "null"...)
+	}
+	dst = append(append(dst, a.Data...), `,"metadata":`...)
+	return append(a.Metadata.appendJSON(dst), '}'), nil
+}
+
+// appendJSON writes what json.Marshal would. The times need no escaping.
+func (a *versionAnswer) appendJSON(dst []byte) []byte {
+	dst = append(append(append(dst, `{"created_time":"`...), a.CreatedTime...), `","custom_metadata":`...)
+	if a.CustomMetadata == nil {
+		dst = append(dst, "null"...)
+	} else {
+		text, err := json.Marshal(a.CustomMetadata)
+		if err != nil {
+			panic(err) // a map of strings can always be written
+		}
+		dst = append(dst, text...)
+	}
+	dst = append(append(append(dst, `,"deletion_time":"`...), a.DeletionTime...), `","destroyed":`...)
+	dst = append(strconv.AppendBool(dst, a.Destroyed), `,"version":`...)
+	return append(strconv.AppendUint(dst, a.Version, 10), '}')
+}
+
 // subkeysAnswer is the answer to a read of subkeys.
 type subkeysAnswer struct {
 	Metadata versionAnswer   `json:"metadata"`
