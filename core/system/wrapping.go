@@ -16,7 +16,7 @@ func (s *system) wrappingRoutes() []engines.Route {
 		{Pattern: "wrapping/lookup", Help: "Tell of a wrapping token without using it.", Public: true, Fields: []engines.Field{token}, Ops: []engines.Op{read(lookup), compute(lookup)}},
 		{Pattern: "wrapping/unwrap", Help: "Return what a token wraps, once.", Fields: []engines.Field{token}, Ops: []engines.Op{update(whole(s.unwrap))}},
 		{Pattern: "wrapping/rewrap", Help: "Wrap the same answer under a new token.", Fields: []engines.Field{token}, Ops: []engines.Op{update(whole(s.rewrap))}},
-		{Pattern: "wrapping/wrap", Help: "Wrap what is sent.", Fields: []engines.Field{{Name: "body", Type: engines.Map, Body: true, Help: "Anything."}}, Ops: []engines.Op{update(whole(s.wrap))}},
+		{Pattern: "wrapping/wrap", Help: "Wrap what is sent.", Fields: []engines.Field{{Name: "body", Type: engines.Map, Body: true, Secret: true, Help: "Anything."}}, Ops: []engines.Op{update(whole(s.wrap))}},
 	}
 }
 
