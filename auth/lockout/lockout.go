@@ -2,56 +2,20 @@ package lockout
 
 import (
 	"crypto/sha256"
-	"encoding/binary"
 	"encoding/hex"
 	"encoding/json"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/coffer-secrets/coffer/engines"
 )
 
-// Defaults of the rules, which are Vault's.
 const (
-	DefaultThreshold = 5
-	DefaultDuration  = 15 * time.Minute
-	DefaultReset     = 15 * time.Minute
+	knownDir    = "lockout/known/"
+	strangerDir = "lockout/stranger/"
 )
-
-// strangerRows is how many rows the names share that do not exist.
-const strangerRows = 4096
-
-const (
-	dir         = "lockout/"
-	knownDir    = dir + "known/"
-	strangerDir = dir + "stranger/"
-)
-
-// Rules say when a name is locked.
-type Rules struct {
-	Disabled  bool
-	Threshold int64
-	// Duration is how long a lock lasts, Reset how long a failure counts.
-	Duration time.Duration
-	Reset    time.Duration
-}
-
-// RulesOf reads the mount's user_lockout_config. What is missing or cannot be
-// read is as by default.
-func RulesOf(config map[string]string) Rules {
-	r := Rules{Threshold: DefaultThreshold, Duration: DefaultDuration, Reset: DefaultReset}
-	if n, err := strconv.ParseInt(config["lockout_threshold"], 10, 32); err == nil && n > 0 {
-		r.Threshold = n
-	}
-	if d, ok := engines.ParseSeconds(config["lockout_duration"]); ok && d > 0 {
-		r.Duration = d
-	}
-	if d, ok := engines.ParseSeconds(config["lockout_counter_reset"]); ok && d > 0 {
-		r.Reset = d
-	}
-	r.Disabled, _ = strconv.ParseBool(config["lockout_disable"])
-	return r
-}
 
 // Name is who logs in, in the one form of the name.
 type Name struct {
@@ -60,23 +24,53 @@ type Name struct {
 	Known bool
 }
 
+// Locked is a name that is locked out, until a time.
+type Locked struct {
+	Name  string
+	Until time.Time
+}
+
 // count is the row of a name.
 type count struct {
-	Name     string    `json:"name"`
+	// Name is only kept if there is such a user.
+	Name     string    `json:"name,omitempty"`
 	Failures int64     `json:"failures"`
 	Last     time.Time `json:"last"`
 }
 
-func (n Name) key() string {
-	sum := sha256.Sum256([]byte(n.Text))
-	if n.Known {
-		return knownDir + hex.EncodeToString(sum[:])
-	}
-	return strangerDir + strconv.Itoa(int(binary.BigEndian.Uint16(sum[:2])%strangerRows))
+func hash(name string) string {
+	sum := sha256.Sum256([]byte(name))
+	return hex.EncodeToString(sum[:])
 }
 
-func (n Name) load(tx engines.Tx) (*count, error) {
-	entry, err := tx.Get(n.key())
+// period is how long strangers' counts are kept together: a power of two of
+// minutes in which every count ends. It is part of the folders' names, so a
+// change of the rules begins anew.
+func (r Rules) period() time.Duration {
+	p := time.Minute
+	for p < r.Duration || p < r.Reset {
+		p *= 2
+	}
+	return p
+}
+
+// folder is where strangers' counts are that were written n periods ago.
+func (r Rules) folder(now time.Time, n int64) string {
+	p := r.period()
+	return strangerDir + strconv.FormatInt(int64(p/time.Minute), 10) + "-" + strconv.FormatInt(now.UnixNano()/int64(p)-n, 10) + "/"
+}
+
+// keys are the rows that a count may be in. It is written to the first.
+func (r Rules) keys(n Name, now time.Time) []string {
+	h := hash(n.Text)
+	if n.Known {
+		return []string{knownDir + h}
+	}
+	return []string{r.folder(now, 0) + h[:2] + "/" + h, r.folder(now, 1) + h[:2] + "/" + h}
+}
+
+func load(tx engines.Tx, key string) (*count, error) {
+	entry, err := tx.Get(key)
 	if err != nil || entry == nil {
 		return nil, err
 	}
@@ -87,17 +81,32 @@ func (n Name) load(tx engines.Tx) (*count, error) {
 	return c, nil
 }
 
-// Locked reports whether a name is locked out now.
-func Locked(tx engines.Tx, r Rules, n Name, now time.Time) (bool, error) {
-	if r.Disabled {
-		return false, nil
+// find returns a name's newest count and the rows that it may be in.
+func (r Rules) find(tx engines.Tx, n Name, now time.Time) (c *count, keys []string, err error) {
+	keys = r.keys(n, now)
+	for _, key := range keys {
+		if c, err = load(tx, key); err != nil || c != nil {
+			return c, keys, err
+		}
 	}
-	c, err := n.load(tx)
-	return c != nil && c.locked(r, now), err
+	return nil, keys, nil
 }
 
 func (c *count) locked(r Rules, now time.Time) bool {
 	return c.Failures >= r.Threshold && now.Before(c.Last.Add(r.Duration))
+}
+
+// Check refuses a login of a name that is locked out. It is asked before the
+// login is looked at.
+func Check(tx engines.Tx, r Rules, n Name, now time.Time) error {
+	if r.Disabled {
+		return nil
+	}
+	c, _, err := r.find(tx, n, now)
+	if err != nil || c == nil || !c.locked(r, now) {
+		return err
+	}
+	return engines.Errorf(engines.KindDenied, "permission denied")
 }
 
 // Fail counts a failed login. The handler's error has to be kept.
@@ -105,53 +114,97 @@ func Fail(tx engines.Tx, r Rules, n Name, now time.Time) error {
 	if r.Disabled {
 		return nil
 	}
-	c, err := n.load(tx)
+	c, keys, err := r.find(tx, n, now)
 	if err != nil {
 		return err
 	}
 	if c == nil || !now.Before(c.Last.Add(r.Reset)) || c.Failures >= r.Threshold && !c.locked(r, now) {
-		c = &count{Name: n.Text}
+		c = new(count)
 	}
 	c.Failures++
 	c.Last = now
+	if n.Known {
+		c.Name = n.Text
+	}
 	value, err := json.Marshal(c)
 	if err != nil {
 		return engines.Internal(err)
 	}
-	return tx.Put(n.key(), value)
-}
-
-// Succeed forgets the failures of a name.
-func Succeed(tx engines.Tx, n Name) error {
-	c, err := n.load(tx)
-	if err != nil || c == nil {
+	if err := tx.Put(keys[0], value); err != nil || n.Known {
 		return err
 	}
-	return tx.Delete(n.key())
+	return r.sweep(tx, now)
 }
 
-// Names lists the known names that are locked now, sorted by what hides them.
-func Names(tx engines.Tx, r Rules, now time.Time) ([]string, error) {
+// swept is how many folders of strangers' counts one failure removes. A period
+// has 256, so that no single removal is long; a period with fewer failures has
+// fewer rows.
+const swept = 8
+
+// sweep removes some of what strangers left in periods that are over.
+func (r Rules) sweep(tx engines.Tx, now time.Time) error {
+	periods, err := tx.List(strangerDir, engines.Page{})
+	if err != nil {
+		return err
+	}
+	left := swept
+	for _, period := range periods {
+		dir := strangerDir + period
+		if dir == r.folder(now, 0) || dir == r.folder(now, 1) {
+			continue
+		}
+		parts, err := tx.List(dir, engines.Page{Limit: left})
+		if err != nil {
+			return err
+		}
+		for _, part := range parts {
+			if err := tx.DeletePrefix(dir + part); err != nil {
+				return err
+			}
+		}
+		if left -= len(parts); left == 0 {
+			return nil
+		}
+	}
+	return nil
+}
+
+// Succeed forgets the failures of a user, who has logged in.
+func Succeed(tx engines.Tx, name string) error {
+	_, err := Unlock(tx, name)
+	return err
+}
+
+// Unlock forgets the failures of a user and reports whether there were any.
+func Unlock(tx engines.Tx, name string) (bool, error) {
+	key := knownDir + hash(name)
+	c, err := load(tx, key)
+	if err != nil || c == nil {
+		return false, err
+	}
+	return true, tx.Delete(key)
+}
+
+// List returns the users that are locked now, sorted by name. Strangers are
+// not among them.
+func List(tx engines.Tx, r Rules, now time.Time) ([]Locked, error) {
+	if r.Disabled {
+		return nil, nil
+	}
 	keys, err := tx.List(knownDir, engines.Page{})
 	if err != nil {
 		return nil, err
 	}
-	var names []string
+	var out []Locked
 	for _, key := range keys {
-		entry, err := tx.Get(knownDir + key)
+		c, err := load(tx, knownDir+key)
 		if err != nil {
 			return nil, err
 		}
-		if entry == nil {
-			continue
-		}
-		var c count
-		if err := json.Unmarshal(entry.Value, &c); err != nil {
-			return nil, engines.Internal(err)
-		}
-		if c.locked(r, now) {
-			names = append(names, c.Name)
+		if c != nil && c.locked(r, now) {
+			out = append(out, Locked{Name: c.Name, Until: c.Last.Add(r.Duration)})
 		}
 	}
-	return names, nil
+	slices.SortFunc(out, func(a, b Locked) int { return strings.Compare(a.Name, b.Name) })
+	return out, nil
 }

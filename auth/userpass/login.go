@@ -2,9 +2,11 @@ package userpass
 
 import (
 	"context"
+	"strings"
 
 	"golang.org/x/crypto/bcrypt"
 
+	"github.com/coffer-secrets/coffer/auth"
 	"github.com/coffer-secrets/coffer/auth/lockout"
 	"github.com/coffer-secrets/coffer/engines"
 )
@@ -21,14 +23,13 @@ func errWrong() error {
 
 // proves reports whether a password is the user's. It takes as long for nil.
 func proves(u *user, password string) bool {
-	if len(password) > maxPasswordBytes { // no user's, though it may begin like one
-		u, password = nil, password[:maxPasswordBytes]
-	}
 	hash := nobody
 	if u != nil {
 		hash = u.Hash
 	}
-	return bcrypt.CompareHashAndPassword(hash, []byte(password)) == nil && u != nil
+	// A password that cannot be anyone's may look like one to bcrypt.
+	fits := len(password) <= maxPasswordBytes && !strings.Contains(password, "\x00")
+	return bcrypt.CompareHashAndPassword(hash, []byte(password)) == nil && u != nil && fits
 }
 
 func login(_ context.Context, req *engines.Request, tx engines.Tx) (*engines.Response, error) {
@@ -45,20 +46,18 @@ func login(_ context.Context, req *engines.Request, tx engines.Tx) (*engines.Res
 		return nil, err
 	}
 	rules, who := lockout.RulesOf(req.Mount.Lockout), lockout.Name{Text: name, Known: u != nil}
-	locked, err := lockout.Locked(tx, rules, who, req.Now)
-	if err != nil {
+	if err := lockout.Check(tx, rules, who, req.Now); err != nil {
 		return nil, err
 	}
-	if locked {
-		return nil, engines.Errorf(engines.KindDenied, "permission denied")
-	}
-	if !proves(u, password) {
+	// From a wrong address a right password is as wrong as any: whoever guesses
+	// from there is counted and learns nothing.
+	if !proves(u, password) || !auth.Allows(u.Token.BoundCIDRs, req.Caller.Addr) {
 		if err := lockout.Fail(tx, rules, who, req.Now); err != nil {
 			return nil, err
 		}
 		return nil, errWrong()
 	}
-	if err := lockout.Succeed(tx, who); err != nil {
+	if err := lockout.Succeed(tx, name); err != nil {
 		return nil, err
 	}
 	return &engines.Response{Auth: &engines.Auth{

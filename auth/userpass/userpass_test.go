@@ -57,6 +57,16 @@ func TestLogin(t *testing.T) {
 	}
 	expect(t, login(s, "alice", "wrong"), http.StatusBadRequest, "invalid username or password")
 	expect(t, login(s, "nobody", "wrong"), http.StatusBadRequest, "invalid username or password")
+	s.Put("auth/userpass/users/hashed", body{"password_hash": "$2y$05$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW", "policies": "A,b", "ttl": 60, "max_ttl": "2m"})
+	expect(t, login(s, "hashed", "U*U"), http.StatusOK, "client_token")
+	s.Put("auth/userpass/users/hashed/policies", body{"token_policies": "c"})
+	r = s.Get("auth/userpass/users/hashed")
+	if r.At("data", "token_ttl") != json.Number("60") || r.Strings("data", "token_policies")[0] != "c" {
+		t.Errorf("read %s", r.Raw)
+	}
+	if names := s.List("auth/userpass/users").Strings("data", "keys"); len(names) != 2 || names[0] != "alice" {
+		t.Errorf("listed %v", names)
+	}
 	s.Put("auth/userpass/users/alice/password", body{"password": "another"})
 	expect(t, login(s, "alice", "correct horse"), http.StatusBadRequest, "invalid username or password")
 	expect(t, login(s, "alice", "another"), http.StatusOK, "client_token")
@@ -71,12 +81,25 @@ func TestRefused(t *testing.T) {
 	s.Put("auth/userpass/users/long", body{"password": long})
 	expect(t, login(s, "long", long+"y"), http.StatusBadRequest, "invalid username or password")
 	expect(t, login(s, "long", long), http.StatusOK, "client_token")
+	s.Put("auth/userpass/users/short", body{"password": "a"})
+	expect(t, login(s, "short", "a\x00a"), http.StatusBadRequest, "invalid username or password")
+	s.Put("auth/userpass/users/away", body{"password": "right", "token_bound_cidrs": "192.0.2.0/24"})
+	for range 5 {
+		expect(t, login(s, "away", "right"), http.StatusBadRequest, "invalid username or password")
+	}
+	expect(t, login(s, "away", "right"), http.StatusForbidden, "permission denied")
 	for path, b := range map[string]body{
 		"users/a":          {"password": long + "y"},
 		"users/b":          {"token_policies": "default"},
 		"users/c":          {"password": "p", "token_policies": "Root"},
 		"users/d":          {"password": "p", "password_hash": "$2a$10$x"},
 		"users/e":          {"password_hash": "plain"},
+		"users/i":          {"password_hash": "$2a$31$" + strings.Repeat("x", 53)},
+		"users/j":          {"password_hash": "$2a$10$" + strings.Repeat("!", 53)},
+		"users/k":          {"password": "p", "password_hash": "$2a$10$" + strings.Repeat("x", 53)},
+		"users/l":          {"password": "zero\x00byte"},
+		"users/m":          {"password": "p", "policies": "root"},
+		"users/n":          {"password": "p", "token_type": "odd"},
 		"users/f":          {"password": "p", "token_ttl": "2h", "token_max_ttl": "1h"},
 		"users/g":          {"password": "p", "token_bound_cidrs": "everywhere"},
 		"users/h/password": {"password": "p"},

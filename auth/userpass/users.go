@@ -4,9 +4,13 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"regexp"
+	"strings"
 
 	"golang.org/x/crypto/bcrypt"
 
+	"github.com/coffer-secrets/coffer/auth"
+	"github.com/coffer-secrets/coffer/auth/lockout"
 	"github.com/coffer-secrets/coffer/engines"
 	"github.com/coffer-secrets/coffer/engines/tokenparams"
 )
@@ -15,6 +19,13 @@ const userDir = "user/"
 
 // maxPasswordBytes is bcrypt's: it would ignore what comes after.
 const maxPasswordBytes = 72
+
+// maxCost bounds the cost of a hash that is brought along: each more doubles
+// the time that a login keeps a processor.
+const maxCost = 14
+
+// form is that of a hash: version, cost, and 53 digits of salt and hash.
+var form = regexp.MustCompile(`^\$2[abxy]\$[0-9]{2}\$[./A-Za-z0-9]{53}$`)
 
 // user is the row of a user.
 type user struct {
@@ -49,13 +60,15 @@ func (u *user) setPassword(f engines.Values) error {
 	case password != "" && hash != "":
 		return engines.Invalidf("password and password_hash cannot be given both")
 	case hash != "":
-		if _, err := bcrypt.Cost([]byte(hash)); err != nil || len(hash) != 60 {
-			return engines.Invalidf("password_hash: it is not a bcrypt hash")
+		if cost, err := bcrypt.Cost([]byte(hash)); err != nil || !form.MatchString(hash) || cost > maxCost {
+			return engines.Invalidf("password_hash: it is not a bcrypt hash of a cost of at most %d", maxCost)
 		}
 		u.Hash = []byte(hash)
 		return nil
 	case password == "":
 		return engines.Invalidf("missing password")
+	case strings.Contains(password, "\x00"):
+		return engines.Invalidf("password: it contains a zero byte, which bcrypt takes for its end")
 	}
 	made, err := bcrypt.GenerateFromPassword([]byte(password), bcrypt.DefaultCost)
 	if errors.Is(err, bcrypt.ErrPasswordTooLong) {
@@ -78,14 +91,7 @@ func userExists(_ context.Context, req *engines.Request, tx engines.Tx) (bool, e
 }
 
 func listUsers(_ context.Context, req *engines.Request, tx engines.Tx) (*engines.Response, error) {
-	names, err := tx.List(userDir, engines.Page{After: req.Fields.String("after"), Limit: int(max(req.Fields.Int("limit"), 0))})
-	if err != nil {
-		return nil, err
-	}
-	if len(names) == 0 {
-		return nil, engines.NotFound()
-	}
-	return &engines.Response{Data: map[string]any{"keys": names}}, nil
+	return auth.List(req, tx, userDir)
 }
 
 func readUser(_ context.Context, req *engines.Request, tx engines.Tx) (*engines.Response, error) {
@@ -124,19 +130,7 @@ func writeUser(_ context.Context, req *engines.Request, tx engines.Tx) (*engines
 			return nil, err
 		}
 	}
-	if f.Has("policies") {
-		u.Token.Policies = f.Strings("policies")
-	}
-	if f.Has("ttl") {
-		u.Token.TTL = f.Duration("ttl")
-	}
-	if f.Has("max_ttl") {
-		u.Token.MaxTTL = f.Duration("max_ttl")
-	}
-	if f.Has("bound_cidrs") {
-		u.Token.BoundCIDRs = f.Strings("bound_cidrs")
-	}
-	if err := tokenparams.Apply(f, &u.Token); err != nil {
+	if err := auth.ApplyToken(f, &u.Token); err != nil {
 		return nil, err
 	}
 	return nil, u.store(tx, name)
@@ -145,6 +139,9 @@ func writeUser(_ context.Context, req *engines.Request, tx engines.Tx) (*engines
 func deleteUser(_ context.Context, req *engines.Request, tx engines.Tx) (*engines.Response, error) {
 	name, err := canonical(req)
 	if err != nil {
+		return nil, err
+	}
+	if _, err := lockout.Unlock(tx, name); err != nil {
 		return nil, err
 	}
 	return nil, tx.Delete(userDir + name)
@@ -175,9 +172,6 @@ func changePassword(_ context.Context, req *engines.Request, tx engines.Tx) (*en
 
 func changePolicies(_ context.Context, req *engines.Request, tx engines.Tx) (*engines.Response, error) {
 	return change(req, tx, func(u *user) error {
-		if req.Fields.Has("policies") {
-			u.Token.Policies = req.Fields.Strings("policies")
-		}
-		return tokenparams.Apply(req.Fields, &u.Token)
+		return auth.ApplyToken(req.Fields, &u.Token)
 	})
 }

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"github.com/coffer-secrets/coffer/auth/lockout"
 	"github.com/coffer-secrets/coffer/core/state"
 	"github.com/coffer-secrets/coffer/engines"
 )
@@ -227,6 +228,9 @@ func (m *Mounts) checkConfig(e *Entry) error {
 		return engines.Errorf(engines.KindTooLarge, "the mount's settings are larger than the limit of %d bytes", maxSettings)
 	}
 	c := &e.Config
+	if _, err := lockout.Parse(c.UserLockout); err != nil {
+		return err
+	}
 	if c.DefaultLeaseTTL < 0 || c.MaxLeaseTTL < 0 {
 		return engines.Invalidf("lease durations cannot be negative")
 	}

@@ -177,14 +177,17 @@ func (h *Harness) commit(op *engines.Op, req *engines.Request) (*engines.Respons
 		if !h.Once {
 			h.checkAgain(op, req, tx, resp, err)
 		}
-		if err != nil {
+		if err != nil && !engines.Keeps(err) {
 			return nil, err
 		}
+		failed := err
 		if run := h.Interleave; run != nil {
 			h.Interleave = nil
 			run()
 		}
-		if err := tx.Commit(); err == nil {
+		if err := tx.Commit(); err == nil && failed != nil {
+			return nil, failed
+		} else if err == nil {
 			if resp != nil && resp.Then != nil {
 				return resp, resp.Then(h.t.Context())
 			}
