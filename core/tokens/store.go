@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
+	"encoding/hex"
 	"encoding/json"
 	"hash"
 	"strings"
@@ -119,7 +120,7 @@ func (s *Tokens) ancestors(tx *state.Tx, t *Token) (int, error) {
 // load reads a service token by its row's key, whether it may be used or not.
 func (s *Tokens) load(tx *state.Tx, key []byte) (*Token, error) {
 	return s.cache.Get(tx, rowKey(key), func(row *state.Row) (*Token, error) {
-		t := &Token{key: bytes.Clone(key)}
+		t := &Token{key: bytes.Clone(key), text: hex.EncodeToString(key)}
 		if err := json.Unmarshal(row.Value, t); err != nil {
 			return nil, engines.Internal(err)
 		}

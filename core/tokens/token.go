@@ -49,8 +49,10 @@ type Token struct {
 	// been made orphans. It is no token any more, and its children are orphans.
 	Gone bool `json:"gone,omitempty"`
 
-	// key is the row's; empty for batch tokens.
-	key []byte
+	// key is the row's; empty for batch tokens. text is its hex form, if it was
+	// read from the state.
+	key  []byte
+	text string
 }
 
 // Limits are what bounds a token's life.
@@ -73,7 +75,12 @@ type Times struct {
 
 // Key identifies the token inside the core: the hex form of its row's key, or
 // nothing for a batch token.
-func (t *Token) Key() string { return hex.EncodeToString(t.key) }
+func (t *Token) Key() string {
+	if t.text != "" {
+		return t.text
+	}
+	return hex.EncodeToString(t.key)
+}
 
 // RawKey is what the rows that belong to the token are keyed by. Batch tokens
 // have none.

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"path/filepath"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -22,6 +23,7 @@ type metrics struct {
 	requests *prometheus.CounterVec
 	took     *prometheus.HistogramVec
 	reloads  *prometheus.CounterVec
+	answers  sync.Map // of answerKey to answerMetrics
 }
 
 func newMetrics(version string) *metrics {
@@ -87,9 +89,29 @@ func folderBytes(dir string) int64 {
 
 // observe counts an answer.
 func (m *metrics) observe(method string, status int, took time.Duration) {
-	method = knownMethod(method)
-	m.requests.WithLabelValues(method, strconv.Itoa(status/100)+"xx").Inc()
-	m.took.WithLabelValues(method).Observe(took.Seconds())
+	key := answerKey{knownMethod(method), status / 100}
+	found, ok := m.answers.Load(key)
+	if !ok {
+		found, _ = m.answers.LoadOrStore(key, answerMetrics{
+			count: m.requests.WithLabelValues(key.method, strconv.Itoa(key.class)+"xx"), took: m.took.WithLabelValues(key.method),
+		})
+	}
+	if a, ok := found.(answerMetrics); ok {
+		a.count.Inc()
+		a.took.Observe(took.Seconds())
+	}
+}
+
+// answerKey is a kind of answer, answerMetrics what counts it: looking labels up
+// for each answer costs more than counting.
+type answerKey struct {
+	method string
+	class  int
+}
+
+type answerMetrics struct {
+	count prometheus.Counter
+	took  prometheus.Observer
 }
 
 // knownMethod keeps callers from making labels up.
