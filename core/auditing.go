@@ -1,6 +1,7 @@
 package core
 
 import (
+	"context"
 	"errors"
 	"slices"
 	"time"
@@ -183,6 +184,26 @@ func (a *authenticated) auth() *audit.Auth {
 		}
 	}
 	return out
+}
+
+// yieldAfter is for how long no audit device may take records before a leader
+// lets another node try.
+const yieldAfter = 5 * time.Second
+
+// yieldUnrecorded hands leadership over when this node must refuse all requests
+// since none of its audit devices works, and there is somebody to take it.
+func (u *Unsealed) yieldUnrecorded(ctx context.Context) error {
+	voters := 0
+	for _, m := range u.core.cfg.Node.Status().Members {
+		if m.Voter {
+			voters++
+		}
+	}
+	if voters < 2 || !u.audit.Down(yieldAfter) {
+		return nil
+	}
+	u.log.Error("no audit device works: leadership is handed over")
+	return u.core.cfg.Node.StepDown(ctx)
 }
 
 // AuditStatus tells how the audit devices do, and how often none of them took

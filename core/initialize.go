@@ -67,7 +67,7 @@ func (c *Core) Init(ctx context.Context, req InitRequest) (*InitResult, error) {
 	if err != nil {
 		return nil, err
 	}
-	u, err := newUnsealed(c, keyring)
+	u, err := newUnsealed(c, keyring) //nolint:contextcheck // what is unsealed outlives the request that unseals
 	if err != nil {
 		return nil, err
 	}

@@ -56,10 +56,7 @@ func newUnsealed(c *Core, keyring *seal.Keyring) (*Unsealed, error) {
 	u := &Unsealed{core: c, log: c.log, barrier: barrier, store: state.New(c.cfg.Node, barrier)}
 	u.ctx, u.done = context.WithCancel(c.ctx)
 	// The devices write what is under way when the node is sealed.
-	if u.audit, err = audit.New(context.WithoutCancel(c.ctx), c.cfg.Audit, keyring.Derive(labelAudit, 32)); err != nil {
-		barrier.Close()
-		return nil, err
-	}
+	u.audit = audit.New(context.WithoutCancel(c.ctx), c.cfg.Audit, keyring.Derive(labelAudit, 32))
 	u.tokens = tokens.New(barrier, keyring.Derive(labelTokenIDs, 32), u.emptyCubbyhole)
 	u.wrapping = wrapping.New(u.tokens)
 	u.policies, u.identity = policies.New(), identity.New()

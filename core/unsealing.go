@@ -56,7 +56,7 @@ func (c *Core) submitUnseal(ctx context.Context, share []byte) error {
 	}
 	defer clear(rootKey)
 	c.unseal = nil
-	return c.openLocked(rootKey)
+	return c.openLocked(rootKey) //nolint:contextcheck // what is unsealed outlives the request that unseals
 }
 
 // ResetUnseal forgets the shares submitted so far.
@@ -97,7 +97,7 @@ func (c *Core) autoUnsealLocked(ctx context.Context) error {
 		return &engines.Error{Kind: engines.KindUpstream, Message: "the seal could not unwrap the root key", Cause: err}
 	}
 	defer clear(rootKey)
-	if err := c.openLocked(rootKey); err != nil {
+	if err := c.openLocked(rootKey); err != nil { //nolint:contextcheck // what is unsealed outlives the request that unseals
 		return err
 	}
 	if stale, err := seal.NeedsRewrap(ctx, c.cfg.Wrapper, wrapped); err == nil && stale {

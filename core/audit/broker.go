@@ -86,14 +86,10 @@ type Set struct {
 
 // New returns a broker that derives the keys of its devices from key. cfg has
 // been checked. ctx bounds what the devices wait for.
-func New(ctx context.Context, cfg Config, key []byte) (*Broker, error) {
+func New(ctx context.Context, cfg Config, key []byte) *Broker {
 	b := &Broker{cfg: cfg, key: key, ctx: ctx}
-	s, err := b.build(nil, Table{}, 0)
-	if err != nil {
-		return nil, err
-	}
-	b.current.Store(s)
-	return b, nil
+	b.current.Store(b.build(nil, Table{}, 0))
+	return b
 }
 
 // At returns the devices as a transaction sees them. With none enabled it costs
@@ -116,10 +112,7 @@ func (b *Broker) At(tx *state.Tx) (*Set, error) {
 	if old.index >= index {
 		return old, nil
 	}
-	s, err := b.build(old, t, index)
-	if err != nil {
-		return nil, err
-	}
+	s := b.build(old, t, index)
 	b.current.Store(s)
 	for _, d := range old.devices {
 		if !s.has(d) {
@@ -133,34 +126,30 @@ func (b *Broker) At(tx *state.Tx) (*Set, error) {
 func (b *Broker) Current() *Set { return b.current.Load() }
 
 // build makes a set, with the devices of the old one that stay as they are.
-func (b *Broker) build(old *Set, t Table, index uint64) (*Set, error) {
+func (b *Broker) build(old *Set, t Table, index uint64) *Set {
 	s := &Set{broker: b, index: index, headers: t.Headers}
 	for _, list := range [][]Entry{b.cfg.Devices, t.Devices} {
 		for i := range list {
 			d := old.running(&list[i])
 			if d == nil {
-				var err error
-				if d, err = b.start(&list[i]); err != nil {
-					s.close()
-					return nil, engines.Internal(err)
-				}
+				d = b.start(&list[i])
 			}
 			s.devices = append(s.devices, d)
 		}
 	}
-	return s, nil
+	return s
 }
 
 // start starts a device. One whose options this node cannot use counts as one
 // that fails.
-func (b *Broker) start(e *Entry) (*device, error) {
+func (b *Broker) start(e *Entry) *device {
 	out, f, err := b.open(e)
 	if err != nil {
 		out = &broken{err}
 	}
 	d := newDevice(*e, f, b.deviceKey(e), b.cfg.Deadline, b.cfg.Logger)
 	go d.run(b.ctx, out)
-	return d, nil
+	return d
 }
 
 // broken is a sink that this node cannot have.
@@ -256,14 +245,14 @@ func (b *Broker) Statuses() []Status {
 // Refused counts the requests and answers that no device took.
 func (b *Broker) Refused() uint64 { return b.refused.Load() }
 
-// DownFor is how long no device has been taking records, as far as requests
-// have shown; 0 if one does.
-func (b *Broker) DownFor() time.Duration {
+// Down reports whether no device has taken a record for so long, as far as
+// requests have shown. Then it begins to count anew.
+func (b *Broker) Down(long time.Duration) bool {
 	since := b.downSince.Load()
-	if since == 0 {
-		return 0
+	if since == 0 || time.Since(time.Unix(0, since)) < long {
+		return false
 	}
-	return time.Since(time.Unix(0, since))
+	return b.downSince.CompareAndSwap(since, 0)
 }
 
 // try opens a device that is to be enabled and writes a test record to it.
