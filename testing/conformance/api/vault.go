@@ -35,6 +35,7 @@ type (
 	Sys                  = api.Sys
 	TokenAuth            = api.TokenAuth
 	TokenCreateRequest   = api.TokenCreateRequest
+	EnableAuditOptions   = api.EnableAuditOptions
 	UnsealOpts           = api.UnsealOpts
 )
 
