@@ -9,7 +9,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/coffer-secrets/coffer/auth/userpass"
 	"github.com/coffer-secrets/coffer/testing/kit"
 )
 
@@ -17,7 +16,7 @@ type body = map[string]any
 
 func started(t *testing.T, options ...kit.Option) *kit.Server {
 	t.Helper()
-	s := kit.New(t, append(options, kit.Engines(userpass.New()))...)
+	s := kit.New(t, options...)
 	s.Put("sys/auth/userpass", body{"type": "userpass"})
 	return s
 }

@@ -41,7 +41,7 @@ func RawStorage() Option { return Core(func(c *core.Config) { c.RawStorage = tru
 // key then.
 func Wrapper(w seal.Wrapper) Option { return Core(func(c *core.Config) { c.Wrapper = w }) }
 
-// Engines adds engines to kv and cubbyhole.
+// Engines adds engines to those that every server has.
 func Engines(list ...*engines.Engine) Option {
 	return Core(func(c *core.Config) { c.Engines = append(c.Engines, list...) })
 }

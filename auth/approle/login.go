@@ -1,0 +1,89 @@
+package approle
+
+import (
+	"context"
+	"maps"
+
+	"github.com/coffer-secrets/coffer/auth"
+	"github.com/coffer-secrets/coffer/auth/lockout"
+	"github.com/coffer-secrets/coffer/engines"
+)
+
+const wrong = "invalid role or secret ID"
+
+// login finds the role and the secret id. A role id that does not exist is not
+// counted: ids are made up at random, and whoever tries them has nothing to
+// guess at but could fill the store.
+func login(_ context.Context, req *engines.Request, tx engines.Tx) (*engines.Response, error) {
+	roleID := req.Fields.String("role_id")
+	if roleID == "" {
+		return nil, engines.Invalidf("missing role_id")
+	}
+	r, err := roleByID(tx, roleID)
+	if err != nil {
+		return nil, err
+	}
+	if r == nil {
+		return nil, engines.Invalidf(wrong)
+	}
+	if !auth.Allows(r.CIDRs, req.Caller.Addr) || !auth.Allows(r.Token.BoundCIDRs, req.Caller.Addr) {
+		return nil, engines.Invalidf("source address unauthorized by CIDR restrictions on the role")
+	}
+	params, metadata := r.Token, map[string]string{}
+	if r.BindSecretID {
+		s, err := r.prove(req, tx)
+		if err != nil {
+			return nil, err
+		}
+		maps.Copy(metadata, s.Metadata)
+		if len(s.TokenCIDRs) > 0 {
+			params.BoundCIDRs = s.TokenCIDRs
+		}
+	}
+	metadata["role_name"] = r.Name
+	return &engines.Response{Auth: &engines.Auth{
+		Alias: r.RoleID, AliasMetadata: metadata, Metadata: metadata, Token: params,
+	}}, nil
+}
+
+// prove finds the secret id that a login comes with and takes a use of it. A
+// wrong one counts against the role id.
+func (r *role) prove(req *engines.Request, tx engines.Tx) (*secret, error) {
+	secretID := req.Fields.String("secret_id")
+	if secretID == "" {
+		return nil, engines.Invalidf("missing secret_id")
+	}
+	rules, who := lockout.RulesOf(req.Mount.Lockout), lockout.Name{Text: r.RoleID, Known: true}
+	if err := lockout.Check(tx, rules, who, req.Now); err != nil {
+		return nil, err
+	}
+	s, err := loadSecret(tx, r.secretRow(secretID), req.Now)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.fits(r, req); err != nil {
+		if err := lockout.Fail(tx, rules, who, req.Now); err != nil {
+			return nil, err
+		}
+		return nil, err
+	}
+	if err := lockout.Succeed(tx, r.RoleID); err != nil {
+		return nil, err
+	}
+	return s, s.use(tx, req.Now)
+}
+
+// fits refuses a login with a secret id that there is not, or that may not be
+// used so. The failure is kept, since it is counted.
+func (s *secret) fits(r *role, req *engines.Request) error {
+	refuse := func(text string) error { return &engines.Error{Kind: engines.KindInvalid, Message: text, Keep: true} }
+	switch {
+	case s == nil:
+		return refuse(wrong)
+	case !auth.Allows(s.CIDRs, req.Caller.Addr) || !auth.Allows(s.TokenCIDRs, req.Caller.Addr):
+		return refuse("source address unauthorized by CIDR restrictions on the secret ID")
+	case !auth.Within(s.TokenCIDRs, r.Token.BoundCIDRs):
+		return refuse("the secret ID gives tokens for addresses that the role no longer allows: make another one")
+	}
+	return nil
+}
