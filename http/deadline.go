@@ -10,8 +10,8 @@ import (
 // answered. It sets no timer before somebody waits for its end, and most
 // requests never wait.
 type deadline struct {
-	context.Context
-	at time.Time
+	context.Context //nolint:containedctx // it is one itself
+	at              time.Time
 
 	mu    sync.Mutex
 	ended bool

@@ -129,7 +129,7 @@ func (s *server) adapt(h handlerFunc) http.Handler {
 		req := &request{Request: r, id: newRequestID()}
 		ctx := &deadline{Context: r.Context(), at: start.Add(s.MaxDuration)}
 		defer ctx.end()
-		status := s.serve(ctx, w, req, h)
+		status := s.serve(ctx, w, req, h) //nolint:contextcheck // it is the request's, with an end
 		if s.Observe != nil {
 			s.Observe(r.Method, status, time.Since(start))
 		}
