@@ -33,6 +33,7 @@ func attack(t *testing.T, s *audited) (tokens []string) {
 		{Path: "one/x"}, {Path: "one/x?" + "q=" + m("query") + "&list=false"},
 		{Method: "LIST", Path: "one/?after=" + m("after")},
 		{Method: http.MethodPut, Path: "two/data/x", Body: body{"data": body{"a": m("value")}, "unknown": m("unknown")}},
+		{Method: http.MethodPut, Path: "two/data/x", Body: body{"data": body{"a": 1}, "!" + m("warnedof"): 1}},
 		{Method: http.MethodPatch, Path: "two/data/x", Body: body{"data": body{"a": m("patched")}}},
 		{Method: http.MethodPut, Path: "two/metadata/x", Body: body{"custom_metadata": body{"a": m("meta")}}},
 		{Path: "two/data/x"}, {Path: "two/metadata/x"},
