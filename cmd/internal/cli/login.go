@@ -39,6 +39,12 @@ func loginMethods() map[string]loginMethod {
 It is asked for without echo, or read from standard input. For scripts:
   $ coffer login - < token.txt
 With lookup=false the server is not asked about it.`},
+		"userpass": {mount: "userpass", login: userpassLogin, help: `Log in with a name and a password:
+  $ coffer login -method=userpass username=alice
+The password is asked for without echo, or read from standard input.`},
+		"cert": {mount: "cert", login: certLogin, help: `Log in with a client certificate:
+  $ coffer login -method=cert -client-cert=me.pem -client-key=me-key.pem
+With name=ROLE by that role alone.`},
 	}
 }
 
