@@ -72,3 +72,24 @@ func TestExplain(t *testing.T) {
 	refused(t, s.Do(own), http.StatusForbidden, "permission denied")
 	refused(t, s.Do(kit.Request{Method: http.MethodPut, Path: "sys/policies/explain", Body: body{"path": "a//b"}}), http.StatusBadRequest, "empty segment")
 }
+
+// TestMissingPolicyWarns: a token or role with the name of a policy that does
+// not exist is made, and says so.
+func TestMissingPolicyWarns(t *testing.T) {
+	t.Parallel()
+	s := kit.New(t)
+	s.Policy("there", `path "a" { capabilities = ["read"] }`)
+	for _, path := range []string{"auth/token/create", "auth/token/roles/r"} {
+		b := body{"policies": []string{"there", "gone"}}
+		if strings.Contains(path, "roles") {
+			b = body{"allowed_policies": []string{"there", "gone"}}
+		}
+		got := s.Put(path, b).Strings("warnings")
+		if len(got) != 1 || got[0] != `policy "gone" does not exist` {
+			t.Errorf("%s warns %q", path, got)
+		}
+	}
+	if got := s.Put("auth/token/create", body{"policies": "there"}).Strings("warnings"); len(got) != 0 {
+		t.Errorf("warned %q without a reason", got)
+	}
+}

@@ -60,7 +60,7 @@ func newUnsealed(c *Core, keyring *seal.Keyring) (*Unsealed, error) {
 	u.tokens = tokens.New(barrier, keyring.Derive(labelTokenIDs, 32), u.emptyCubbyhole)
 	u.wrapping = wrapping.New(u.tokens)
 	u.policies, u.identity = policies.New(), identity.New()
-	list := append([]*engines.Engine{tokens.Engine(u.tokens)}, c.cfg.Engines...)
+	list := append([]*engines.Engine{tokens.Engine(u.tokens, u.policies.Missing)}, c.cfg.Engines...)
 	list = append(list, identity.Engine(identity.Deps{Mounts: func() *mounts.Mounts { return u.mounts }}))
 	list = append(list, system.New(system.Deps{
 		Mounts: func() *mounts.Mounts { return u.mounts }, Tokens: u.tokens, Policies: u.policies, ACL: u.tokenACL,

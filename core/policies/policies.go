@@ -47,6 +47,8 @@ type entry struct {
 	until time.Time
 	// templated says that the policies allow more to a caller with an identity.
 	templated bool
+	// missing are the names that no policy has.
+	missing []string
 }
 
 // Subject is the identity that the templates of policies are filled from.
@@ -77,6 +79,13 @@ func (p *Policies) ACL(tx *state.Tx, names []string, subject *Subject) (*policy.
 	key += "\x01" + subject.ID + "\x01" + strconv.FormatUint(subject.Index, 16)
 	filled, err := p.entry(tx, c, key, names, subject.Resolve)
 	return filled.acl, err
+}
+
+// Missing returns those of the names that no policy has. They allow nothing,
+// which who wrote them may not know.
+func (p *Policies) Missing(tx *state.Tx, names []string) ([]string, error) {
+	e, err := p.entry(tx, p.at(tx.TableIndex(state.Policies)), strings.Join(names, "\x00"), names, nil)
+	return e.missing, err
 }
 
 // entry returns what is cached under a key, or makes it.
@@ -132,6 +141,7 @@ func (p *Policies) compile(tx *state.Tx, names []string, resolve policy.Resolver
 			return entry{}, err
 		}
 		if stored == nil {
+			out.missing = append(out.missing, name)
 			continue
 		}
 		if end := stored.Expiration; !end.IsZero() {

@@ -2,6 +2,7 @@ package tokens
 
 import (
 	"context"
+	"fmt"
 	"net/netip"
 	"slices"
 	"strings"
@@ -78,7 +79,21 @@ func (e *engine) issue(ctx context.Context, req *engines.Request, tx engines.Tx,
 	if err != nil {
 		return nil, err
 	}
-	return &engines.Response{Data: Auth(g.token, id, req.Now), Warnings: g.warnings}, nil
+	missing, err := e.missing(all, g.token.Policies)
+	if err != nil {
+		return nil, err
+	}
+	return &engines.Response{Data: Auth(g.token, id, req.Now), Warnings: append(g.warnings, missingWarnings(missing)...)}, nil
+}
+
+// missingWarnings say which policies allow nothing because there are none of
+// their names.
+func missingWarnings(names []string) []string {
+	var out []string
+	for _, name := range names {
+		out = append(out, fmt.Sprintf("policy %q does not exist", name))
+	}
+	return out
 }
 
 func (s *Tokens) give(tx *state.Tx, g *grant) (string, error) {

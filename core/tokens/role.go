@@ -145,6 +145,11 @@ func (e *engine) writeRole(_ context.Context, req *engines.Request, tx engines.T
 	if err != nil {
 		return nil, engines.Internal(err)
 	}
+	missing, err := e.missing(whole(tx), r.AllowedPolicies)
+	if err != nil {
+		return nil, err
+	}
+	resp.Warnings = append(resp.Warnings, missingWarnings(missing)...)
 	return &resp, tx.Put("roles/"+name, value)
 }
 

@@ -8,11 +8,16 @@ import (
 )
 
 // engine serves auth/token on the core's tokens.
-type engine struct{ tokens *Tokens }
+type engine struct {
+	tokens *Tokens
+	// missing returns those of the names that no policy has.
+	missing func(tx *state.Tx, names []string) ([]string, error)
+}
 
 // Engine returns the way to log in that is there from the beginning.
-func Engine(t *Tokens) *engines.Engine {
-	e := &engine{tokens: t}
+// missing tells which names no policy has, to warn of them.
+func Engine(t *Tokens, missing func(tx *state.Tx, names []string) ([]string, error)) *engines.Engine {
+	e := &engine{tokens: t, missing: missing}
 	return &engines.Engine{
 		Type: "token", Class: engines.ClassAuth, Help: "The token credential backend is always enabled and builtin to Coffer.",
 		Table: func(engines.Mount) (*engines.Table, error) {
