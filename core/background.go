@@ -66,6 +66,7 @@ func (u *Unsealed) leaderTick(ctx context.Context) error {
 // was; this only makes room.
 func (u *Unsealed) expire(ctx context.Context) error {
 	prefix := state.Prefix(state.Tokens, state.RootNamespace)
+	var first []byte
 	for {
 		var due [][]byte
 		err := u.store.Local(func(tx *state.Tx) error {
@@ -79,6 +80,10 @@ func (u *Unsealed) expire(ctx context.Context) error {
 		if err != nil || len(due) == 0 {
 			return err
 		}
+		if bytes.Equal(first, due[0]) {
+			return nil // the last round did not remove it: the next tick may
+		}
+		first = due[0]
 		_, err = u.store.Update(ctx, func(tx *state.Tx) error {
 			for _, key := range due {
 				if err := u.tokens.RevokeExpired(tx, key); err != nil {

@@ -47,7 +47,7 @@ func (s *Identity) Holder(tx *state.Tx, id string) (*Holder, error) {
 	cache.mu.RLock()
 	h := cache.byID[id]
 	cache.mu.RUnlock()
-	if h == nil {
+	if h == nil || tx.Dirty() { // a login has just changed who is in which group
 		var err error
 		if h, err = derive(tx, id, cache.index); err != nil {
 			return nil, err

@@ -82,6 +82,11 @@ func TestExternalGroups(t *testing.T) {
 	if !alice.reads(t, s, "secret/team") {
 		t.Error("a member may not read")
 	}
+	login(t, s, "alice", nil)
+	again := s.Must(http.StatusOK, kit.Request{Method: http.MethodPut, Path: "auth/who/login/alice", Token: kit.NoToken, Body: body{"groups": "devs"}})
+	if got := again.Strings("auth", "identity_policies"); !slices.Equal(got, []string{"team"}) {
+		t.Errorf("the login tells of the policies %q", got)
+	}
 	if login(t, s, "bob", body{"groups": "unknown"}).reads(t, s, "secret/team") {
 		t.Error("a stranger may read")
 	}
