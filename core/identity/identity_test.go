@@ -83,6 +83,9 @@ func TestExternalGroups(t *testing.T) {
 		t.Error("a member may not read")
 	}
 	login(t, s, "alice", nil)
+	if alice.reads(t, s, "secret/team") { // which also caches what she is now
+		t.Error("who left the group may still read")
+	}
 	again := s.Must(http.StatusOK, kit.Request{Method: http.MethodPut, Path: "auth/who/login/alice", Token: kit.NoToken, Body: body{"groups": "devs"}})
 	if got := again.Strings("auth", "identity_policies"); !slices.Equal(got, []string{"team"}) {
 		t.Errorf("the login tells of the policies %q", got)
