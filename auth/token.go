@@ -38,6 +38,30 @@ func ApplyToken(v engines.Values, p *engines.TokenParams) error {
 	return tokenparams.Apply(engines.NewValues(set, nil), p)
 }
 
+// SamePolicies refuses to renew a token whose role gives other policies by now:
+// its holder has to log in again to have those. "default" does not count.
+func SamePolicies(r *engines.Renewal, p *engines.TokenParams) error {
+	sorted := func(names []string) []string {
+		out := make([]string, 0, len(names))
+		for _, name := range names {
+			if name = strings.ToLower(strings.TrimSpace(name)); name != "" && name != "default" {
+				out = append(out, name)
+			}
+		}
+		slices.Sort(out)
+		return slices.Compact(out)
+	}
+	if !slices.Equal(sorted(r.Policies), sorted(p.Policies)) {
+		return engines.Invalidf("policies have changed, not renewing")
+	}
+	return nil
+}
+
+// ErrGone is why a token is not renewed whose user or role is gone.
+func ErrGone(what string) error {
+	return engines.Invalidf("the %s that the token was given by no longer exists, not renewing", what)
+}
+
 // Paging are the fields of a listing.
 func Paging() []engines.Field {
 	return []engines.Field{

@@ -27,6 +27,7 @@ type decoded struct {
 	dir        bool
 	body       map[string]json.RawMessage
 	trail      trail
+	ahead      ahead
 }
 
 // routed is a request whose mount and route have been looked for. It may have
@@ -67,7 +68,7 @@ func (u *Unsealed) handle(ctx context.Context, in *Inbound) (*Outbound, error) {
 	if err != nil {
 		return nil, u.auditRefused(d, err)
 	}
-	out, err := u.transact(ctx, d)
+	out, err := u.prepared(ctx, d)
 	// Effects beyond the state come after the record of the answer: one of them
 	// is to seal the node.
 	if err = u.auditAnswer(d, out, err); err != nil {
@@ -103,6 +104,9 @@ func (u *Unsealed) commit(ctx context.Context, d *decoded) (*Outbound, error) {
 	var failed error
 	index, err := u.store.Update(ctx, func(tx *state.Tx) error {
 		out, failed = u.serve(ctx, tx, d, false)
+		if asksAgain(failed) {
+			return state.Abandon(failed)
+		}
 		if failed != nil && (!tx.Dirty() || d.trail.failed != nil) {
 			return failed
 		}

@@ -57,7 +57,7 @@ func newUnsealed(c *Core, keyring *seal.Keyring) (*Unsealed, error) {
 	u.ctx, u.done = context.WithCancel(c.ctx)
 	// The devices write what is under way when the node is sealed.
 	u.audit = audit.New(context.WithoutCancel(c.ctx), c.cfg.Audit, keyring.Derive(labelAudit, 32))
-	u.tokens = tokens.New(barrier, keyring.Derive(labelTokenIDs, 32), u.emptyCubbyhole)
+	u.tokens = tokens.New(barrier, keyring.Derive(labelTokenIDs, 32), u.emptyCubbyhole, u.way)
 	u.wrapping = wrapping.New(u.tokens)
 	u.policies, u.identity = policies.New(), identity.New()
 	list := append([]*engines.Engine{tokens.Engine(u.tokens, u.policies.Missing)}, c.cfg.Engines...)
@@ -111,6 +111,23 @@ func (u *Unsealed) emptyCubbyhole(tx *state.Tx, tokenKey string) error {
 		return storage.DeletePrefix(tokenKey + "/")
 	}
 	return err
+}
+
+// way finds a way to log in for the tokens that it made.
+func (u *Unsealed) way(tx *state.Tx, accessor string) (*tokens.Way, error) {
+	router, err := u.mounts.Router(tx)
+	if err != nil {
+		return nil, err
+	}
+	m, ok := router.ByAccessor(accessor)
+	if !ok || m.Class != engines.ClassAuth {
+		return nil, nil
+	}
+	way := &tokens.Way{Mount: m.Info, Storage: m.Storage(tx)}
+	if m.Engine != nil {
+		way.Renew = m.Engine.Renew
+	}
+	return way, nil
 }
 
 // populate writes all that a new cluster begins with, in one transaction.

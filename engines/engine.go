@@ -31,6 +31,8 @@ type Engine struct {
 	// Tuned, if set, runs inside the transaction that changes a mount's options
 	// and may refuse the change.
 	Tuned func(ctx context.Context, old, changed Mount, tx Tx) error
+	// Renew, if set, is asked before a token is renewed that a login made.
+	Renew Renew
 }
 
 // Table is what a mount offers: its routes, and help for the mount as a whole.
@@ -124,6 +126,8 @@ type Op struct {
 	// Exists tells an update from a create for operations done as Update. If
 	// nil, every write counts as an update, as in Vault.
 	Exists Exists
+	// Ahead, if set, does what a transaction has no time for.
+	Ahead Ahead
 }
 
 // Handler answers one request against one transaction.

@@ -24,6 +24,8 @@ type Request struct {
 	Now time.Time
 	// Wrapped says that the caller asked for the answer to be wrapped.
 	Wrapped bool
+	// Ahead is what the operation's Ahead made; nil without one.
+	Ahead any
 }
 
 // Caller is who asks.

@@ -56,7 +56,9 @@ type Auth struct {
 	Alias         string
 	AliasMetadata map[string]string
 	Groups        []string
-	Token         TokenParams
+	// Private is kept with the token for the engine's Renew; nobody is shown it.
+	Private []byte
+	Token   TokenParams
 }
 
 // TokenParams are the common parameters of tokens that roles carry.

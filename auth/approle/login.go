@@ -87,3 +87,15 @@ func (s *secret) fits(r *role, req *engines.Request) error {
 	}
 	return nil
 }
+
+// renew lets a token be renewed as long as there is its role.
+func renew(_ context.Context, r *engines.Renewal, tx engines.Tx) (*engines.TokenParams, error) {
+	role, err := roleByName(tx, r.Metadata["role_name"])
+	if err != nil {
+		return nil, err
+	}
+	if role == nil {
+		return nil, auth.ErrGone("role")
+	}
+	return &role.Token, nil
+}

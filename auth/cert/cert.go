@@ -31,7 +31,7 @@ func New() *engines.Engine {
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}}
 	return &engines.Engine{
-		Type: Type, Class: engines.ClassAuth, Help: "Log in with a TLS client certificate.",
+		Type: Type, Class: engines.ClassAuth, Help: "Log in with a TLS client certificate.", Renew: e.renew,
 		Table: func(engines.Mount) (*engines.Table, error) {
 			return &engines.Table{
 				Help:   "Lets callers in by the certificate of their TLS connection. A role trusts one\ncertificate, or a CA and those of its certificates that keep to the role's constraints.",
@@ -47,7 +47,7 @@ func (e *engine) routes() []engines.Route {
 		{
 			Pattern: "login", Help: "Log in with the connection's certificate.", Public: true,
 			Fields: []engines.Field{{Name: "name", Help: "The role to log in by; any that fits if empty."}},
-			Ops:    []engines.Op{{Do: engines.Update, Trait: engines.Writes, Handler: e.login}},
+			Ops:    []engines.Op{{Do: engines.Update, Trait: engines.Writes, Handler: e.login, Ahead: e.asking}},
 		},
 		{
 			Pattern: "certs", Help: "List the roles.", Fields: auth.Paging(),
@@ -74,7 +74,7 @@ func (e *engine) routes() []engines.Route {
 			},
 			Ops: []engines.Op{
 				{Do: engines.Read, Handler: readCRL, Help: "Show the serial numbers that it revokes."},
-				{Do: engines.Update, Trait: engines.Writes, Handler: e.writeCRL},
+				{Do: engines.Update, Trait: engines.Writes, Handler: e.writeCRL, Ahead: e.fetching},
 				{Do: engines.Delete, Trait: engines.Writes, Handler: deleteCRL},
 			},
 		},

@@ -31,7 +31,7 @@ func TestHandshakes(t *testing.T) {
 	s.Put("sys/auth/cert", body{"type": "cert"})
 	s.Put("auth/cert/certs/web", body{"certificate": ca.pem(), "allowed_common_names": "web*", "token_policies": "web", "token_ttl": "1h"})
 
-	login := func(certs ...tls.Certificate) *kit.Response {
+	post := func(path, token string, certs ...tls.Certificate) *kit.Response {
 		t.Helper()
 		transport := &http.Transport{TLSClientConfig: &tls.Config{
 			RootCAs: x509.NewCertPool(), MinVersion: tls.VersionTLS12,
@@ -44,10 +44,11 @@ func TestHandshakes(t *testing.T) {
 		}}
 		transport.TLSClientConfig.RootCAs.AddCert(listener.Certificate())
 		defer transport.CloseIdleConnections()
-		req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, listener.URL+"/v1/auth/cert/login", bytes.NewReader([]byte(`{}`)))
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, listener.URL+"/v1/"+path, bytes.NewReader([]byte(`{}`)))
 		if err != nil {
 			t.Fatal(err)
 		}
+		req.Header.Set("X-Vault-Token", token)
 		resp, err := (&http.Client{Transport: transport}).Do(req)
 		if err != nil {
 			t.Fatal(err)
@@ -59,6 +60,7 @@ func TestHandshakes(t *testing.T) {
 		}
 		return kit.NewResponse(resp.StatusCode, resp.Header, raw)
 	}
+	login := func(certs ...tls.Certificate) *kit.Response { return post("auth/cert/login", "", certs...) }
 	refused := func(text string, certs ...tls.Certificate) {
 		t.Helper()
 		if r := login(certs...); r.Status != http.StatusBadRequest || !strings.Contains(string(r.Raw), text) {
@@ -75,6 +77,7 @@ func TestHandshakes(t *testing.T) {
 	if look.Text("data", "display_name") != "cert-web" || look.Text("data", "entity_id") == "" {
 		t.Errorf("looked up %s", look.Raw)
 	}
+	renewals(t, s, r.Text("auth", "client_token"), good.tls(), ca.client("web1").tls(), post)
 	if r := login(between.client("web2").tls(between)); r.Status != http.StatusOK {
 		t.Errorf("by way of an intermediate: %d %s", r.Status, r.Raw)
 	}
@@ -100,6 +103,28 @@ func TestHandshakes(t *testing.T) {
 	}
 	clock.Advance(time.Hour)
 	refused(noMatch, good.tls())
+}
+
+// renewals: a token is bound to the key that logged in, unless the mount says
+// otherwise.
+func renewals(t *testing.T, s *kit.Server, token string, same, other tls.Certificate, post func(path, token string, certs ...tls.Certificate) *kit.Response) {
+	t.Helper()
+	renew := func(want int, certs ...tls.Certificate) {
+		t.Helper()
+		if r := post("auth/token/renew-self", token, certs...); r.Status != want {
+			t.Errorf("answered %d %s, want %d", r.Status, r.Raw, want)
+		}
+	}
+	renew(http.StatusOK, same)
+	renew(http.StatusBadRequest, other)
+	renew(http.StatusBadRequest)
+	s.Put("auth/cert/config", body{"disable_binding": true})
+	renew(http.StatusOK, other)
+	renew(http.StatusOK)
+	s.Put("auth/cert/certs/web", body{"token_policies": "db"})
+	renew(http.StatusBadRequest, same)
+	s.Put("auth/cert/certs/web", body{"token_policies": "web"})
+	s.Put("auth/cert/config", body{"disable_binding": false})
 }
 
 // FuzzLogin: whatever a caller with a certificate that nobody trusts sends, it

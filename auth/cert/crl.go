@@ -154,7 +154,25 @@ func readCRL(_ context.Context, req *engines.Request, tx engines.Tx) (*engines.R
 	return &engines.Response{Data: out}, nil
 }
 
-func (e *engine) writeCRL(ctx context.Context, req *engines.Request, tx engines.Tx) (*engines.Response, error) {
+// fetching gets the CRL that is to be stored from where it is.
+func (e *engine) fetching(_ context.Context, req *engines.Request, _ engines.Tx) (func(context.Context) (any, error), error) {
+	from := req.Fields.String("url")
+	if from == "" || req.Fields.String("crl") != "" {
+		return nil, nil
+	}
+	if !isURL(from) {
+		return nil, engines.Invalidf("url: expected a URL of http or https")
+	}
+	return func(ctx context.Context) (any, error) {
+		text, err := e.fetch(ctx, http.MethodGet, from, "", nil, maxCRLBytes)
+		if err != nil {
+			return nil, &engines.Error{Kind: engines.KindUpstream, Message: "url: the CRL cannot be had from there", Cause: err}
+		}
+		return text, nil
+	}, nil
+}
+
+func (e *engine) writeCRL(_ context.Context, req *engines.Request, tx engines.Tx) (*engines.Response, error) {
 	name, err := auth.Name(req, "name")
 	if err != nil {
 		return nil, err
@@ -166,12 +184,8 @@ func (e *engine) writeCRL(ctx context.Context, req *engines.Request, tx engines.
 	case (len(text) > 0) == (from != ""):
 		return nil, engines.Invalidf("one of crl and url is required")
 	case from != "":
-		if field = "url"; !isURL(from) {
-			return nil, engines.Invalidf("url: expected a URL of http or https")
-		}
-		if text, err = e.fetch(ctx, http.MethodGet, from, "", nil, maxCRLBytes); err != nil {
-			return nil, &engines.Error{Kind: engines.KindUpstream, Message: "url: the CRL cannot be had from there", Cause: err}
-		}
+		field = "url"
+		text, _ = req.Ahead.([]byte)
 		resp.Warnings = []string{"The CRL was fetched once: write it again before it expires."}
 	}
 	if block, _ := pem.Decode(text); block != nil {

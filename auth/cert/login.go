@@ -3,9 +3,11 @@ package cert
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"crypto/x509"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -20,38 +22,25 @@ const loginTimeout = 10 * time.Second
 // errNoMatch is that a role does not fit; the next may.
 var errNoMatch = engines.Invalidf("failed to match all constraints for this login certificate")
 
-func (e *engine) login(ctx context.Context, req *engines.Request, tx engines.Tx) (*engines.Response, error) {
-	peers := req.Caller.PeerCertificates
-	if len(peers) == 0 {
-		return nil, engines.Invalidf("client certificate must be supplied")
-	}
-	cfg, err := loadConfig(tx)
+// login lets in whom a role trusts. What responders say was asked ahead.
+func (e *engine) login(_ context.Context, req *engines.Request, tx engines.Tx) (*engines.Response, error) {
+	asked, _ := req.Ahead.(verdicts)
+	j, roles, err := e.judge(req, tx)
 	if err != nil {
 		return nil, err
 	}
-	names, err := candidates(req, tx)
-	if err != nil {
-		return nil, err
-	}
-	crls, err := e.loadCRLs(tx, req.Mount)
-	if err != nil {
-		return nil, err
-	}
-	ctx, cancel := context.WithTimeout(ctx, loginTimeout)
-	defer cancel()
-	j := judge{engine: e, config: cfg, crls: crls, mount: req.Mount, peers: peers, now: req.Now}
-	failed := error(errNoMatch)
-	for _, name := range names {
-		t, ok, err := e.load(tx, req.Mount, name)
-		if err != nil {
-			return nil, err
-		}
+	j.ask = func(t *trusted, issuer *x509.Certificate) error {
+		verdict, ok := asked[j.subject(t, issuer)]
 		if !ok {
-			continue
+			return engines.ErrStale
 		}
-		err = j.fits(ctx, t)
+		return verdict
+	}
+	failed := error(errNoMatch)
+	for _, t := range roles {
+		err = j.fits(t)
 		if err == nil {
-			return &engines.Response{Auth: t.auth(peers[0], cfg)}, nil
+			return &engines.Response{Auth: t.auth(j.peers[0], j.config)}, nil
 		}
 		if engines.KindOf(err) != engines.KindInvalid {
 			return nil, err
@@ -61,6 +50,81 @@ func (e *engine) login(ctx context.Context, req *engines.Request, tx engines.Tx)
 		}
 	}
 	return nil, failed
+}
+
+// asking asks the responders that the roles in question want to be asked, until
+// one of the roles fits.
+func (e *engine) asking(_ context.Context, req *engines.Request, tx engines.Tx) (func(context.Context) (any, error), error) {
+	j, roles, err := e.judge(req, tx)
+	if err != nil {
+		return nil, err
+	}
+	if !slices.ContainsFunc(roles, func(t *trusted) bool { return t.OCSP.Enabled }) {
+		return nil, nil
+	}
+	return func(ctx context.Context) (any, error) {
+		ctx, cancel := context.WithTimeout(ctx, loginTimeout)
+		defer cancel()
+		said := make(verdicts)
+		j.ask = func(t *trusted, issuer *x509.Certificate) error {
+			err := j.askOCSP(ctx, t, issuer)
+			said[j.subject(t, issuer)] = err
+			return err
+		}
+		for _, t := range roles {
+			if j.fits(t) == nil {
+				break
+			}
+		}
+		return said, nil
+	}, nil
+}
+
+// subject is what a verdict of responders is about: the certificate, who is
+// said to have issued it, and how the role wants it asked.
+type subject [sha256.Size]byte
+
+func (j *judge) subject(t *trusted, issuer *x509.Certificate) subject {
+	h := sha256.New()
+	fmt.Fprintf(h, "%x\n%+v\n", sha256.Sum256(j.peers[0].Raw), t.OCSP)
+	if issuer != nil {
+		fmt.Fprintf(h, "%x\n", sha256.Sum256(issuer.Raw))
+	}
+	return subject(h.Sum(nil))
+}
+
+// verdicts are what responders said; nil for what is fine.
+type verdicts map[subject]error
+
+// judge is made of what is stored. There is none without a certificate.
+func (e *engine) judge(req *engines.Request, tx engines.Tx) (*judge, []*trusted, error) {
+	peers := req.Caller.PeerCertificates
+	if len(peers) == 0 {
+		return nil, nil, engines.Invalidf("client certificate must be supplied")
+	}
+	cfg, err := loadConfig(tx)
+	if err != nil {
+		return nil, nil, err
+	}
+	names, err := candidates(req, tx)
+	if err != nil {
+		return nil, nil, err
+	}
+	crls, err := e.loadCRLs(tx, req.Mount)
+	if err != nil {
+		return nil, nil, err
+	}
+	var roles []*trusted
+	for _, name := range names {
+		t, ok, err := e.load(tx, req.Mount, name)
+		if err != nil {
+			return nil, nil, err
+		}
+		if ok {
+			roles = append(roles, t)
+		}
+	}
+	return &judge{engine: e, config: cfg, crls: crls, peers: peers, now: req.Now}, roles, nil
 }
 
 // candidates are the roles that a login may be by.
@@ -77,13 +141,14 @@ type judge struct {
 	*engine
 	config *config
 	crls   []*revocations
-	mount  engines.Mount
 	peers  []*x509.Certificate
 	now    time.Time
+	// ask finds out what responders say of the caller's certificate.
+	ask func(t *trusted, issuer *x509.Certificate) error
 }
 
 // fits refuses a certificate that may not log in by a role.
-func (j *judge) fits(ctx context.Context, t *trusted) error {
+func (j *judge) fits(t *trusted) error {
 	leaf := j.peers[0]
 	if isCA(leaf) {
 		return errNoMatch
@@ -100,8 +165,8 @@ func (j *judge) fits(ctx context.Context, t *trusted) error {
 		if !t.OCSP.Enabled {
 			return nil
 		}
-		if err = j.askOCSP(ctx, t, j.issuer(chain)); err == nil {
-			return nil
+		if err = j.ask(t, j.issuer(chain)); err == nil || errors.Is(err, engines.ErrStale) {
+			return err
 		}
 	}
 	return err
@@ -156,7 +221,10 @@ func (t *trusted) auth(leaf *x509.Certificate, cfg *config) *engines.Auth {
 		"subject_key_id": colons(leaf.SubjectKeyId), "authority_key_id": colons(leaf.AuthorityKeyId),
 	}
 	t.Allowed.metadata(leaf, metadata)
-	a := &engines.Auth{DisplayName: t.DisplayName, Metadata: metadata, Alias: leaf.Subject.CommonName, Token: t.Token}
+	key := sha256.Sum256(leaf.RawSubjectPublicKeyInfo)
+	a := &engines.Auth{
+		Private:     key[:],
+		DisplayName: t.DisplayName, Metadata: metadata, Alias: leaf.Subject.CommonName, Token: t.Token}
 	if cfg.AliasMetadata {
 		a.AliasMetadata = metadata
 	}

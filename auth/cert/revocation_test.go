@@ -198,7 +198,7 @@ func TestOCSP(t *testing.T) {
 		}, want: refused},
 		"without an end": {set: func(_ time.Time, r *responder) {
 			r.change = func(a *ocsp.Response) { a.NextUpdate = time.Time{} }
-		}, asks: 2 * 2}, // the harness runs each login twice
+		}, asks: 2},
 		"of another CA":               {set: func(now time.Time, r *responder) { r.signer = newCA(r.issuer.t, now, "CA") }, want: refused},
 		"by a responder of the CA":    {set: func(now time.Time, r *responder) { r.signer = issue(r.issuer.t, r.issuer, now, asResponder) }},
 		"by an equal of the client's": {set: func(_ time.Time, r *responder) { r.signer = r.issuer.client("peer") }, want: refused},

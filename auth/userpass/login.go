@@ -1,6 +1,7 @@
 package userpass
 
 import (
+	"bytes"
 	"context"
 	"strings"
 
@@ -21,18 +22,23 @@ func errWrong() error {
 	return &engines.Error{Kind: engines.KindInvalid, Message: "invalid username or password", Keep: true}
 }
 
-// proves reports whether a password is the user's. It takes as long for nil.
-func proves(u *user, password string) bool {
-	hash := nobody
-	if u != nil {
-		hash = u.Hash
-	}
-	// A password that cannot be anyone's may look like one to bcrypt.
-	fits := len(password) <= maxPasswordBytes && !strings.Contains(password, "\x00")
-	return bcrypt.CompareHashAndPassword(hash, []byte(password)) == nil && u != nil && fits
+// compared is what a password was compared with, and whether it is the one.
+type compared struct {
+	hash []byte
+	same bool
 }
 
-func login(_ context.Context, req *engines.Request, tx engines.Tx) (*engines.Response, error) {
+// hash is what the password of a user is compared with, or of nobody.
+func (u *user) hash() []byte {
+	if u == nil {
+		return nobody
+	}
+	return u.Hash
+}
+
+// comparing compares the password, which takes as long for a name that nobody
+// has. One who is locked out is told by the handler.
+func comparing(_ context.Context, req *engines.Request, tx engines.Tx) (func(context.Context) (any, error), error) {
 	name, err := canonical(req)
 	if err != nil {
 		return nil, err
@@ -45,13 +51,38 @@ func login(_ context.Context, req *engines.Request, tx engines.Tx) (*engines.Res
 	if err != nil {
 		return nil, err
 	}
+	if lockout.Check(tx, lockout.RulesOf(req.Mount.Lockout), lockout.Name{Text: name, Known: u != nil}, req.Now) != nil {
+		return nil, nil
+	}
+	hash := u.hash()
+	return func(context.Context) (any, error) {
+		// A password that cannot be anyone's may look like one to bcrypt.
+		fits := len(password) <= maxPasswordBytes && !strings.Contains(password, "\x00")
+		same := bcrypt.CompareHashAndPassword(hash, []byte(password)) == nil
+		return &compared{hash: hash, same: same && fits}, nil
+	}, nil
+}
+
+func login(_ context.Context, req *engines.Request, tx engines.Tx) (*engines.Response, error) {
+	name, err := canonical(req)
+	if err != nil {
+		return nil, err
+	}
+	u, err := load(tx, name)
+	if err != nil {
+		return nil, err
+	}
 	rules, who := lockout.RulesOf(req.Mount.Lockout), lockout.Name{Text: name, Known: u != nil}
 	if err := lockout.Check(tx, rules, who, req.Now); err != nil {
 		return nil, err
 	}
+	c, ok := req.Ahead.(*compared)
+	if !ok || !bytes.Equal(c.hash, u.hash()) {
+		return nil, engines.ErrStale
+	}
 	// From a wrong address a right password is as wrong as any: whoever guesses
 	// from there is counted and learns nothing.
-	if !proves(u, password) || !auth.Allows(u.Token.BoundCIDRs, req.Caller.Addr) {
+	if u == nil || !c.same || !auth.Allows(u.Token.BoundCIDRs, req.Caller.Addr) {
 		if err := lockout.Fail(tx, rules, who, req.Now); err != nil {
 			return nil, err
 		}
@@ -63,4 +94,17 @@ func login(_ context.Context, req *engines.Request, tx engines.Tx) (*engines.Res
 	return &engines.Response{Auth: &engines.Auth{
 		DisplayName: name, Alias: name, Metadata: map[string]string{"username": name}, Token: u.Token,
 	}}, nil
+}
+
+// renew lets a user renew a token as long as there is the user, with the same
+// policies.
+func renew(_ context.Context, r *engines.Renewal, tx engines.Tx) (*engines.TokenParams, error) {
+	u, err := load(tx, r.Metadata["username"])
+	if err != nil {
+		return nil, err
+	}
+	if u == nil {
+		return nil, auth.ErrGone("user")
+	}
+	return &u.Token, auth.SamePolicies(r, &u.Token)
 }

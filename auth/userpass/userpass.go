@@ -8,7 +8,7 @@ import (
 // New returns the engine.
 func New() *engines.Engine {
 	return &engines.Engine{
-		Type: "userpass", Class: engines.ClassAuth, Help: "Log in with a name and a password.",
+		Type: "userpass", Class: engines.ClassAuth, Help: "Log in with a name and a password.", Renew: renew,
 		Table: func(engines.Mount) (*engines.Table, error) {
 			return &engines.Table{Help: "Log in with a name and a password.", Routes: routes()}, nil
 		},
@@ -24,16 +24,16 @@ func routes() []engines.Route {
 	tokenPolicies := engines.Field{Name: "token_policies", Type: engines.Strings, Help: "Policies of the tokens."}
 	return []engines.Route{
 		{Pattern: "login/{username}", Help: "Log in.", Public: true, Fields: []engines.Field{name, password}, Ops: []engines.Op{
-			{Do: engines.Update, Trait: engines.Writes, Handler: login},
+			{Do: engines.Update, Trait: engines.Writes, Handler: login, Ahead: comparing},
 		}},
 		{Pattern: "users", Help: "List the users.", Fields: auth.Paging(), Ops: []engines.Op{{Do: engines.List, Handler: listUsers}}},
 		{Pattern: "users/{username}", Help: "Read, write and delete a user.", Fields: userFields, Ops: []engines.Op{
 			{Do: engines.Read, Handler: readUser},
-			{Do: engines.Update, Trait: engines.Writes, Handler: writeUser, Exists: userExists},
+			{Do: engines.Update, Trait: engines.Writes, Handler: writeUser, Exists: userExists, Ahead: hashing},
 			{Do: engines.Delete, Trait: engines.Writes, Handler: deleteUser},
 		}},
 		{Pattern: "users/{username}/password", Help: "Change a user's password.", Fields: []engines.Field{name, password, hash}, Ops: []engines.Op{
-			{Do: engines.Update, Trait: engines.Writes, Handler: changePassword},
+			{Do: engines.Update, Trait: engines.Writes, Handler: changePassword, Ahead: hashing},
 		}},
 		{Pattern: "users/{username}/policies", Help: "Change a user's policies.", Fields: []engines.Field{name, policies, tokenPolicies}, Ops: []engines.Op{
 			{Do: engines.Update, Trait: engines.Writes, Handler: changePolicies},

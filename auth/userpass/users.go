@@ -53,8 +53,10 @@ func (u *user) store(tx engines.Tx, name string) error {
 	return tx.Put(userDir+name, value)
 }
 
-// setPassword takes the password or its hash, whichever was given.
-func (u *user) setPassword(f engines.Values) error {
+// setPassword takes the hash of the password that was made ahead, or the one
+// that was given.
+func (u *user) setPassword(req *engines.Request) error {
+	f := req.Fields
 	password, hash := f.String("password"), f.String("password_hash")
 	switch {
 	case password != "" && hash != "":
@@ -70,15 +72,31 @@ func (u *user) setPassword(f engines.Values) error {
 	case strings.Contains(password, "\x00"):
 		return engines.Invalidf("password: it contains a zero byte, which bcrypt takes for its end")
 	}
-	made, err := bcrypt.GenerateFromPassword([]byte(password), bcrypt.DefaultCost)
-	if errors.Is(err, bcrypt.ErrPasswordTooLong) {
-		return engines.Invalidf("password: it has more than the %d bytes that bcrypt looks at", maxPasswordBytes)
-	}
-	if err != nil {
-		return engines.Internal(err)
+	made, ok := req.Ahead.([]byte)
+	if !ok {
+		return engines.Internal(errors.New("userpass: no hash was made"))
 	}
 	u.Hash = made
 	return nil
+}
+
+// hashing makes the hash of a password that is to be set. What is wrong with
+// the request is left to the handler to tell.
+func hashing(_ context.Context, req *engines.Request, _ engines.Tx) (func(context.Context) (any, error), error) {
+	password := req.Fields.String("password")
+	if password == "" {
+		return nil, nil
+	}
+	return func(context.Context) (any, error) {
+		made, err := bcrypt.GenerateFromPassword([]byte(password), bcrypt.DefaultCost)
+		if errors.Is(err, bcrypt.ErrPasswordTooLong) {
+			return nil, engines.Invalidf("password: it has more than the %d bytes that bcrypt looks at", maxPasswordBytes)
+		}
+		if err != nil {
+			return nil, engines.Internal(err)
+		}
+		return made, nil
+	}, nil
 }
 
 func userExists(_ context.Context, req *engines.Request, tx engines.Tx) (bool, error) {
@@ -126,7 +144,7 @@ func writeUser(_ context.Context, req *engines.Request, tx engines.Tx) (*engines
 		u = new(user)
 	}
 	if made || f.String("password") != "" || f.String("password_hash") != "" {
-		if err := u.setPassword(f); err != nil {
+		if err := u.setPassword(req); err != nil {
 			return nil, err
 		}
 	}
@@ -167,7 +185,7 @@ func change(req *engines.Request, tx engines.Tx, edit func(u *user) error) (*eng
 }
 
 func changePassword(_ context.Context, req *engines.Request, tx engines.Tx) (*engines.Response, error) {
-	return change(req, tx, func(u *user) error { return u.setPassword(req.Fields) })
+	return change(req, tx, func(u *user) error { return u.setPassword(req) })
 }
 
 func changePolicies(_ context.Context, req *engines.Request, tx engines.Tx) (*engines.Response, error) {

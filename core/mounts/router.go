@@ -30,6 +30,7 @@ func (m *Mounted) Storage(tx *state.Tx) *state.Region { return tx.Region(m.prefi
 type Router struct {
 	index  uint64
 	byPath map[string]*Mounted
+	byName map[string]*Mounted // by accessor
 	sorted []*Mounted
 }
 
@@ -58,12 +59,8 @@ func (r *Router) Get(path string) (*Mounted, bool) { m, ok := r.byPath[path]; re
 
 // ByAccessor returns the mount with an accessor.
 func (r *Router) ByAccessor(accessor string) (*Mounted, bool) {
-	for _, m := range r.sorted {
-		if m.Accessor == accessor {
-			return m, true
-		}
-	}
-	return nil, false
+	m, ok := r.byName[accessor]
+	return m, ok
 }
 
 // All lists the mounts, sorted by path.
@@ -141,7 +138,7 @@ func (m *Mounts) Router(tx *state.Tx) (*Router, error) {
 }
 
 func (m *Mounts) build(tx *state.Tx, index uint64) (*Router, error) {
-	r := &Router{index: index, byPath: make(map[string]*Mounted)}
+	r := &Router{index: index, byPath: make(map[string]*Mounted), byName: make(map[string]*Mounted)}
 	generation := string(generationKey())
 	err := tx.Scan(state.Prefix(state.Mounts, state.RootNamespace), func(key []byte, row *state.Row) error {
 		if string(key) == generation {
@@ -155,7 +152,7 @@ func (m *Mounts) build(tx *state.Tx, index uint64) (*Router, error) {
 		if err != nil {
 			return err
 		}
-		r.byPath[e.Path] = mounted
+		r.byPath[e.Path], r.byName[e.Accessor] = mounted, mounted
 		r.sorted = append(r.sorted, mounted)
 		return nil
 	})

@@ -105,6 +105,10 @@ func (s *Store) Update(ctx context.Context, fn func(tx *Tx) error) (uint64, erro
 		err = fn(tx)
 		index := view.Index()
 		view.Close()
+		var given *abandoned
+		if errors.As(err, &given) {
+			return 0, given.why
+		}
 		if err != nil || !tx.Dirty() {
 			if confirmed {
 				return index, err
@@ -129,6 +133,14 @@ func (s *Store) Update(ctx context.Context, fn func(tx *Tx) error) (uint64, erro
 	}
 	return 0, engines.Errorf(engines.KindConflict, "too many others are changing the same thing: try again")
 }
+
+// Abandon makes fn's error end an Update at once, though what it rests on may
+// be out of date: for one that is no answer to anybody.
+func Abandon(why error) error { return &abandoned{why} }
+
+type abandoned struct{ why error }
+
+func (a *abandoned) Error() string { return a.why.Error() }
 
 func (s *Store) view(ctx context.Context, confirmed bool) (*fsm.View, error) {
 	if confirmed {

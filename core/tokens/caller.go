@@ -11,6 +11,8 @@ type Caller struct {
 	ID string
 	// Sudo says that policy gives sudo on the request's path.
 	Sudo bool
+	// Header returns the values of a request header; nil if there are none.
+	Header func(name string) []string
 }
 
 type callerKey struct{}

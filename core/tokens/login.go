@@ -29,7 +29,7 @@ func (s *Tokens) Login(tx *state.Tx, l *Login) (t *Token, id string, warnings []
 	p := l.Auth.Token
 	t = &Token{
 		Path: l.Path, DisplayName: displayName(l.Mount, l.Auth.DisplayName), Meta: l.Auth.Metadata, EntityID: l.EntityID,
-		Times: Times{Created: tx.Now()},
+		Times: Times{Created: tx.Now()}, Way: l.Mount.Accessor, Private: l.Auth.Private,
 	}
 	if t.Type, err = loginType(p.Type, l.MountType); err != nil {
 		return nil, "", nil, err

@@ -163,8 +163,12 @@ func (e *engine) lookupAccessor(_ context.Context, req *engines.Request, tx engi
 	return &engines.Response{Data: t.Lookup("", req.Now)}, nil
 }
 
-func (e *engine) renewToken(req *engines.Request, tx engines.Tx, t *Token, id string) (*engines.Response, error) {
-	renewed, warning, err := e.tokens.Renew(whole(tx), t, req.Fields.Duration("increment"), req.Mount.MaxTTL)
+func (e *engine) renewToken(ctx context.Context, req *engines.Request, tx engines.Tx, t *Token, id string) (*engines.Response, error) {
+	t, limit, err := e.renewing(ctx, req, whole(tx), t)
+	if err != nil {
+		return nil, err
+	}
+	renewed, warning, err := e.tokens.Renew(whole(tx), t, req.Fields.Duration("increment"), limit)
 	if err != nil {
 		return nil, err
 	}
@@ -180,20 +184,20 @@ func (e *engine) renew(ctx context.Context, req *engines.Request, tx engines.Tx)
 	if err != nil {
 		return nil, err
 	}
-	return e.renewToken(req, tx, t, id)
+	return e.renewToken(ctx, req, tx, t, id)
 }
 
 func (e *engine) renewSelf(ctx context.Context, req *engines.Request, tx engines.Tx) (*engines.Response, error) {
 	caller := CallerOf(ctx)
-	return e.renewToken(req, tx, caller.Token, caller.ID)
+	return e.renewToken(ctx, req, tx, caller.Token, caller.ID)
 }
 
-func (e *engine) renewAccessor(_ context.Context, req *engines.Request, tx engines.Tx) (*engines.Response, error) {
+func (e *engine) renewAccessor(ctx context.Context, req *engines.Request, tx engines.Tx) (*engines.Response, error) {
 	t, err := e.tokens.FindByAccessor(whole(tx), req.Fields.String("accessor"))
 	if err != nil {
 		return nil, err
 	}
-	return e.renewToken(req, tx, t, "")
+	return e.renewToken(ctx, req, tx, t, "")
 }
 
 func (e *engine) revoke(ctx context.Context, req *engines.Request, tx engines.Tx) (*engines.Response, error) {

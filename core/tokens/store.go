@@ -48,12 +48,13 @@ type Tokens struct {
 	macs      sync.Pool // of HMACs under the key that hides ids
 	cache     *state.Cache[*Token]
 	cubbyhole Cubbyhole
+	ways      Ways
 }
 
 // New returns the tokens of a state whose ids are hidden under idKey.
-func New(barrier *seal.Barrier, idKey []byte, cubbyhole Cubbyhole) *Tokens {
+func New(barrier *seal.Barrier, idKey []byte, cubbyhole Cubbyhole, ways Ways) *Tokens {
 	return &Tokens{
-		barrier: barrier, cache: state.NewCache[*Token](1 << 16), cubbyhole: cubbyhole,
+		barrier: barrier, cache: state.NewCache[*Token](1 << 16), cubbyhole: cubbyhole, ways: ways,
 		macs: sync.Pool{New: func() any { return hmac.New(sha256.New, idKey) }},
 	}
 }
@@ -93,10 +94,18 @@ func (s *Tokens) Find(tx *state.Tx, id string) (*Token, error) {
 }
 
 // ancestors walks up the tree and counts: a token is dead once any ancestor is,
-// which is ErrInvalid.
+// or the way to log in that made one of them, which is ErrInvalid.
 func (s *Tokens) ancestors(tx *state.Tx, t *Token) (int, error) {
-	parent, depth := t.Parent, 0
-	for ; len(parent) > 0; depth++ {
+	parent, depth, link := t.Parent, 0, t
+	for ; ; depth++ {
+		switch gone, err := s.orphaned(tx, link); {
+		case err != nil:
+			return 0, err
+		case gone:
+			return 0, ErrInvalid()
+		case len(parent) == 0:
+			return depth, nil
+		}
 		if depth >= maxDepth {
 			return 0, ErrInvalid()
 		}
@@ -107,14 +116,13 @@ func (s *Tokens) ancestors(tx *state.Tx, t *Token) (int, error) {
 		case p == nil || p.expired(tx.Now()):
 			return 0, ErrInvalid()
 		case !p.Gone:
-			parent = p.Parent
+			parent, link = p.Parent, p
 			continue
 		case depth == 0 && t.Type == Batch:
 			return 0, ErrInvalid() // is stored nowhere and cannot become an orphan
 		}
 		return depth, nil
 	}
-	return depth, nil
 }
 
 // load reads a service token by its row's key, whether it may be used or not.

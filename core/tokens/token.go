@@ -45,6 +45,10 @@ type Token struct {
 	Times
 	// Parent is the key of the parent token; nil for orphans.
 	Parent []byte `json:"parent,omitempty"`
+	// Way is the accessor of the way to log in that made the token, and Private
+	// what its engine keeps for the token's renewal.
+	Way     string `json:"way,omitempty"`
+	Private []byte `json:"private,omitempty"`
 	// Gone marks what is left of a revoked token until its many children have
 	// been made orphans. It is no token any more, and its children are orphans.
 	Gone bool `json:"gone,omitempty"`

@@ -173,9 +173,15 @@ func (h *Harness) commit(op *engines.Op, req *engines.Request) (*engines.Respons
 				req.Op = engines.Create
 			}
 		}
+		if err := h.ahead(op, req, tx); err != nil {
+			return nil, err
+		}
 		resp, err := op.Handler(h.t.Context(), req, tx)
 		if !h.Once {
 			h.checkAgain(op, req, tx, resp, err)
+		}
+		if errors.Is(err, engines.ErrStale) {
+			continue
 		}
 		if err != nil && !engines.Keeps(err) {
 			return nil, err
@@ -197,6 +203,25 @@ func (h *Harness) commit(op *engines.Op, req *engines.Request) (*engines.Respons
 		}
 	}
 	return nil, engines.Errorf(engines.KindConflict, "lost to other writers too often")
+}
+
+// ahead does the work that comes before the handler. Where the core reads from
+// an earlier snapshot, the harness reads from the handler's.
+func (h *Harness) ahead(op *engines.Op, req *engines.Request, tx *Tx) error {
+	h.t.Helper()
+	req.Ahead = nil
+	if op.Ahead == nil {
+		return nil
+	}
+	work, err := op.Ahead(h.t.Context(), req, tx)
+	if err != nil || work == nil {
+		return err
+	}
+	if len(tx.writes) > 0 {
+		h.t.Errorf("%s %s writes before its work ahead", req.Op, req.Path)
+	}
+	req.Ahead, err = work(h.t.Context())
+	return err
 }
 
 // checkAgain runs the handler a second time on the same snapshot and compares.
