@@ -13,7 +13,7 @@ import (
 // "token_".
 var older = map[string]engines.FieldType{
 	"policies": engines.Strings, "ttl": engines.Seconds, "max_ttl": engines.Seconds,
-	"period": engines.Seconds, "bound_cidrs": engines.Strings,
+	"period": engines.Seconds, "bound_cidrs": engines.Strings, "num_uses": engines.Int,
 }
 
 // TokenFields are the common fields of a role, and those by older names that

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/coffer-secrets/coffer/auth"
 	"github.com/coffer-secrets/coffer/engines"
 )
 
@@ -80,33 +81,8 @@ func (c *constraints) match(leaf *x509.Certificate) bool {
 // anyMatch reports whether a value matches a pattern. Without patterns all do.
 func anyMatch(patterns, values []string) bool {
 	return len(patterns) == 0 || slices.ContainsFunc(patterns, func(p string) bool {
-		return slices.ContainsFunc(values, func(v string) bool { return v != "" && glob(p, v) })
+		return slices.ContainsFunc(values, func(v string) bool { return v != "" && auth.Glob(p, v) })
 	})
-}
-
-// glob matches a text with a pattern in which '*' stands for any text. It takes
-// time in the product of their lengths at worst.
-func glob(pattern, text string) bool {
-	parts := strings.Split(pattern, "*")
-	if len(parts) == 1 {
-		return pattern == text
-	}
-	text, ok := strings.CutPrefix(text, parts[0])
-	if !ok {
-		return false
-	}
-	last := parts[len(parts)-1]
-	if text, ok = strings.CutSuffix(text, last); !ok {
-		return false
-	}
-	for _, part := range parts[1 : len(parts)-1] {
-		at := strings.Index(text, part)
-		if at < 0 {
-			return false
-		}
-		text = text[at+len(part):]
-	}
-	return true
 }
 
 // hasExtension looks for an extension that a role requires.
@@ -118,10 +94,10 @@ func hasExtension(leaf *x509.Certificate, want string) bool {
 			continue
 		}
 		if isHex {
-			if glob(strings.ToLower(pattern), hex.EncodeToString(ext.Value)) {
+			if auth.Glob(strings.ToLower(pattern), hex.EncodeToString(ext.Value)) {
 				return true
 			}
-		} else if value, ok := extensionText(ext.Value); ok && glob(pattern, value) {
+		} else if value, ok := extensionText(ext.Value); ok && auth.Glob(pattern, value) {
 			return true
 		}
 	}

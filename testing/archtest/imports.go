@@ -37,7 +37,7 @@ var arrows = []arrow{
 	{from: "engines/*", to: contract, own: true},
 	{from: "engines"},
 	{from: "auth/lockout", to: []string{"engines"}},
-	{from: "auth/*", to: append([]string{"auth", "auth/lockout", "engines/tokenparams"}, contract...), own: true},
+	{from: "auth/*", to: append([]string{"auth", "auth/lockout", "auth/signed", "auth/upstream", "engines/tokenparams"}, contract...), own: true},
 	{from: "auth", to: append([]string{"engines/tokenparams"}, contract...)},
 }
 
@@ -47,7 +47,7 @@ var kits = []string{"testing/...", "engines/enginetest", "fsm/fsmtest"}
 // speaksHTTP are the folders that know HTTP: what stands above it, and what
 // reaches the outside over it.
 var speaksHTTP = []string{
-	"http", "cmd", "client", "testing", "seal/transit", "core/audit/post", "engines/aws", "engines/database", "engines/pki", "auth/cert", "auth/jwt", "auth/kubernetes",
+	"http", "cmd", "client", "testing", "seal/transit", "core/audit/post", "engines/aws", "engines/database", "engines/pki", "auth/cert", "auth/jwt", "auth/kubernetes", "auth/upstream",
 }
 
 // imports checks the imports of one file.

@@ -3,6 +3,7 @@ package server
 import (
 	"github.com/coffer-secrets/coffer/auth/approle"
 	"github.com/coffer-secrets/coffer/auth/cert"
+	"github.com/coffer-secrets/coffer/auth/jwt"
 	"github.com/coffer-secrets/coffer/auth/userpass"
 	"github.com/coffer-secrets/coffer/engines"
 	"github.com/coffer-secrets/coffer/engines/cubbyhole"
@@ -11,5 +12,5 @@ import (
 
 // engineList is every engine that the binary has.
 func engineList() []*engines.Engine {
-	return []*engines.Engine{kv.New(), cubbyhole.New(), approle.New(), cert.New(), userpass.New()}
+	return []*engines.Engine{kv.New(), cubbyhole.New(), approle.New(), cert.New(), jwt.New(), jwt.NewOIDC(), userpass.New()}
 }
