@@ -62,16 +62,16 @@ func (u *Unsealed) leaderTick(ctx context.Context) error {
 	return errors.Join(u.expire(ctx), u.reap(ctx), u.rotateIfDue(ctx), u.keepCount(ctx), u.yieldUnrecorded(ctx))
 }
 
-// expire removes the tokens whose time is up. They have been refused since it
-// was; this only makes room.
+// expire removes the tokens whose time is up, and what else passes. They have
+// been refused since it was; this only makes room.
 func (u *Unsealed) expire(ctx context.Context) error {
-	prefix := state.Prefix(state.Tokens, state.RootNamespace)
+	token, passing := state.Prefix(state.Tokens, state.RootNamespace), state.Prefix(state.Passing, state.RootNamespace)
 	var first []byte
 	for {
 		var due [][]byte
 		err := u.store.Local(func(tx *state.Tx) error {
 			return tx.Expiring(tx.Now(), expireBatch, func(_ time.Time, key []byte) bool {
-				if bytes.HasPrefix(key, prefix) {
+				if bytes.HasPrefix(key, token) || bytes.HasPrefix(key, passing) {
 					due = append(due, key)
 				}
 				return true
@@ -86,7 +86,11 @@ func (u *Unsealed) expire(ctx context.Context) error {
 		first = due[0]
 		_, err = u.store.Update(ctx, func(tx *state.Tx) error {
 			for _, key := range due {
-				if err := u.tokens.RevokeExpired(tx, key); err != nil {
+				drop := u.tokens.RevokeExpired
+				if bytes.HasPrefix(key, passing) {
+					drop = dropPassed
+				}
+				if err := drop(tx, key); err != nil {
 					return err
 				}
 			}
@@ -96,6 +100,15 @@ func (u *Unsealed) expire(ctx context.Context) error {
 			return err
 		}
 	}
+}
+
+// dropPassed removes a row unless it has been given more time meanwhile.
+func dropPassed(tx *state.Tx, key []byte) error {
+	row, err := tx.Get(key)
+	if err != nil || row == nil || tx.Now().Before(row.Expiry) {
+		return err
+	}
+	return tx.Delete(key)
 }
 
 // reap removes what big revocations left behind.

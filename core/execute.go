@@ -25,7 +25,7 @@ func (u *Unsealed) execute(ctx context.Context, tx *state.Tx, a *authorised) (*O
 	case a.dir && a.mount.Class == engines.ClassSecret && (a.in.Op == engines.Update || a.in.Op == engines.Patch):
 		return nil, engines.Invalidf("cannot write to a path ending in '/'")
 	}
-	ctx = tokens.WithCaller(ctx, &tokens.Caller{Token: a.token, ID: a.in.Token, Sudo: a.sudo()})
+	ctx = tokens.WithCaller(ctx, &tokens.Caller{Token: a.token, ID: a.in.Token, Sudo: a.sudo(), Header: a.in.Header})
 	req, storage := u.request(tx, a.authenticated), a.mount.Storage(tx)
 	if a.op.Ahead != nil {
 		if err := a.ahead.prepare(ctx, a.op, req, storage); err != nil {

@@ -8,6 +8,7 @@ import (
 
 	"github.com/coffer-secrets/coffer/core/audit"
 	"github.com/coffer-secrets/coffer/core/identity"
+	"github.com/coffer-secrets/coffer/core/mfa"
 	"github.com/coffer-secrets/coffer/core/mounts"
 	"github.com/coffer-secrets/coffer/core/policies"
 	"github.com/coffer-secrets/coffer/core/state"
@@ -29,6 +30,7 @@ type Unsealed struct {
 	tokens   *tokens.Tokens
 	policies *policies.Policies
 	identity *identity.Identity
+	mfa      *mfa.MFA
 	wrapping *wrapping.Wrapping
 	audit    *audit.Broker
 
@@ -61,10 +63,13 @@ func newUnsealed(c *Core, keyring *seal.Keyring) (*Unsealed, error) {
 	u.wrapping = wrapping.New(u.tokens)
 	u.policies, u.identity = policies.New(), identity.New()
 	list := append([]*engines.Engine{tokens.Engine(u.tokens, u.policies.Missing)}, c.cfg.Engines...)
-	list = append(list, identity.Engine(identity.Deps{Mounts: func() *mounts.Mounts { return u.mounts }}))
+	mounted := func() *mounts.Mounts { return u.mounts }
+	u.mfa = mfa.New(mfa.Deps{Mounts: mounted, Identity: u.identity})
+	list = append(list, identity.Engine(identity.Deps{Mounts: mounted, Routes: u.mfa.Routes(), Gone: mfa.Gone}))
 	list = append(list, system.New(system.Deps{
-		Mounts: func() *mounts.Mounts { return u.mounts }, Tokens: u.tokens, Policies: u.policies, ACL: u.tokenACL,
+		Mounts: mounted, Tokens: u.tokens, Policies: u.policies, ACL: u.tokenACL,
 		Wrapping: u.wrapping, Control: control{u}, RawStorage: c.cfg.RawStorage, Metrics: c.cfg.Metrics, Audit: u.audit,
+		Routes: u.mfaRoutes(),
 	}))
 	if u.mounts, err = mounts.New(list, c.cfg.Limits); err != nil {
 		u.audit.Close()

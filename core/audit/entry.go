@@ -156,7 +156,7 @@ var headerForm = regexp.MustCompile("^[a-z0-9!#$%&'*+.^_`|~-]{1,128}$")
 // neverPlain are headers that carry what lets someone in.
 func neverPlain(header string) bool {
 	switch header {
-	case "authorization", "proxy-authorization", "cookie", "x-vault-token", "x-coffer-token":
+	case "authorization", "proxy-authorization", "cookie", "x-vault-token", "x-coffer-token", "x-vault-mfa":
 		return true
 	}
 	return false

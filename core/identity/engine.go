@@ -15,6 +15,11 @@ import (
 type Deps struct {
 	// Mounts is asked for when it is needed: the engine is part of what makes it.
 	Mounts func() *mounts.Mounts
+	// Routes are what others serve below identity/.
+	Routes []engines.Route
+	// Gone, if set, runs in the transaction in which an entity goes; into is the
+	// entity that it becomes part of, or empty.
+	Gone func(tx *state.Tx, entityID, into string) error
 }
 
 type engine struct{ Deps }
@@ -27,7 +32,7 @@ func Engine(deps Deps) *engines.Engine {
 		Table: func(engines.Mount) (*engines.Table, error) {
 			return &engines.Table{
 				Help:   "Who the callers are: entities, the aliases that logins know them by, and groups.",
-				Routes: slices.Concat(e.entityRoutes(), e.aliasRoutes(), e.groupRoutes(), e.groupAliasRoutes(), e.lookupRoutes()),
+				Routes: slices.Concat(e.entityRoutes(), e.aliasRoutes(), e.groupRoutes(), e.groupAliasRoutes(), e.lookupRoutes(), e.Routes),
 			}, nil
 		},
 	}

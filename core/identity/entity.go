@@ -179,11 +179,16 @@ func (e *engine) deleteEntity(req *engines.Request, tx *state.Tx) (*engines.Resp
 	if err != nil || ent == nil {
 		return nil, err
 	}
-	return nil, dropEntity(tx, ent)
+	return nil, e.dropEntity(tx, ent, "")
 }
 
 // dropEntity removes an entity, its aliases, and it from its groups.
-func dropEntity(tx *state.Tx, ent *Entity) error {
+func (e *engine) dropEntity(tx *state.Tx, ent *Entity, into string) error {
+	if e.Gone != nil {
+		if err := e.Gone(tx, ent.ID, into); err != nil {
+			return err
+		}
+	}
 	for _, id := range ent.Aliases {
 		a, err := aliasByID(tx, aliasDir, id)
 		if err != nil {
@@ -236,7 +241,7 @@ func (e *engine) deleteEntities(req *engines.Request, tx *state.Tx) (*engines.Re
 		if ent == nil {
 			continue
 		}
-		if err := dropEntity(tx, ent); err != nil {
+		if err := e.dropEntity(tx, ent, ""); err != nil {
 			return nil, err
 		}
 	}

@@ -38,7 +38,7 @@ func (e *engine) mergeEntities(req *engines.Request, tx *state.Tx) (*engines.Res
 		if ent == nil {
 			return nil, engines.Invalidf("entity id to merge from is invalid")
 		}
-		if err := absorb(tx, to, ent, keep); err != nil {
+		if err := e.absorb(tx, to, ent, keep); err != nil {
 			return nil, err
 		}
 	}
@@ -47,7 +47,7 @@ func (e *engine) mergeEntities(req *engines.Request, tx *state.Tx) (*engines.Res
 }
 
 // absorb makes ent a part of to.
-func absorb(tx *state.Tx, to, ent *Entity, keep []string) error {
+func (e *engine) absorb(tx *state.Tx, to, ent *Entity, keep []string) error {
 	if err := takeAliases(tx, to, ent, keep); err != nil {
 		return err
 	}
@@ -69,7 +69,7 @@ func absorb(tx *state.Tx, to, ent *Entity, keep []string) error {
 	}
 	to.Merged = append(append(to.Merged, ent.ID), ent.Merged...)
 	ent.Aliases = nil
-	return dropEntity(tx, ent)
+	return e.dropEntity(tx, ent, to.ID)
 }
 
 // takeAliases gives the aliases of ent to to. Of two at one mount, the one to

@@ -29,6 +29,14 @@ const (
 	Reap Table = 'z'
 	// Audit holds the audit devices and which headers their records carry.
 	Audit Table = 'u'
+	// Factors holds the second factors of logins: methods, where they are asked
+	// for, and the secrets.
+	Factors Table = 'f'
+	// Issuers holds what identity tokens are made from: keys, roles and clients.
+	Issuers Table = 'o'
+	// Passing holds what counts until its expiry and is then removed, such as a
+	// login that waits for a passcode.
+	Passing Table = 'x'
 )
 
 // RootNamespace is the namespace every path is in until there are others.

@@ -78,6 +78,8 @@ type Deps struct {
 	// Metrics returns the node's metrics as text, with its content type.
 	Metrics func() (body []byte, contentType string, err error)
 	Audit   *audit.Broker
+	// Routes are what others serve below sys/.
+	Routes []engines.Route
 }
 
 type system struct{ Deps }
@@ -95,7 +97,7 @@ func New(deps Deps) *engines.Engine {
 
 func (s *system) routes() []engines.Route {
 	list := slices.Concat(s.mountRoutes(), s.authRoutes(), s.policyRoutes(), s.capabilityRoutes(), s.wrappingRoutes(),
-		s.keyRoutes(), s.settingRoutes(), s.infoRoutes(), s.uiRoutes(), toolRoutes(), s.explainRoutes(), s.auditRoutes())
+		s.keyRoutes(), s.settingRoutes(), s.infoRoutes(), s.uiRoutes(), toolRoutes(), s.explainRoutes(), s.auditRoutes(), s.Routes)
 	if s.RawStorage {
 		list = append(list, s.rawRoutes()...)
 	}
