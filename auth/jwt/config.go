@@ -62,7 +62,7 @@ func configFields() []engines.Field {
 		{Name: "default_role", Help: "The role of logins that name none."},
 		{Name: "jwks_ca_pem", Help: "The CAs of jwks_url, in PEM; the machine's if empty."},
 		{Name: "jwks_url", Help: "Where the keys are, as a JSON Web Key Set."},
-		{Name: "jwt_supported_algs", Type: engines.Strings, Help: "The algorithms that tokens may be signed with; all of RS, PS, ES and EdDSA if empty, and for providers RS256."},
+		{Name: "jwt_supported_algs", Type: engines.Strings, Help: "The algorithms that tokens may be signed with; all of RS, PS, ES and EdDSA if empty."},
 		{Name: "jwt_validation_pubkeys", Type: engines.Strings, Help: "The keys themselves, in PEM."},
 		{Name: "namespace_in_state", Type: engines.Bool, Help: "Accepted; there are no namespaces."},
 		{Name: "oidc_client_id", Help: "Who Coffer is at the provider."},
@@ -276,7 +276,7 @@ func writeConfig(_ context.Context, req *engines.Request, tx engines.Tx) (*engin
 		return nil, err
 	}
 	if key == nil {
-		fresh := make([]byte, 32)
+		fresh := make([]byte, keyBytes)
 		_, _ = rand.Read(fresh)
 		if err := tx.Put(keyRow, fresh); err != nil {
 			return nil, err

@@ -68,5 +68,5 @@ func (e *engine) routes() []engines.Route {
 			Ops: []engines.Op{{Do: engines.Update, Trait: engines.Writes, Ahead: e.verifyLogin, Handler: login}},
 		},
 	}
-	return routes
+	return append(routes, e.oidcRoutes()...)
 }

@@ -110,15 +110,24 @@ func (e *engine) role(req *engines.Request, tx engines.Tx, p *provider) (*role, 
 }
 
 func roleFor(req *engines.Request, tx engines.Tx, p *provider, name string) (*role, rests, error) {
+	r, on, err := roleOf(tx, p, name)
+	if err != nil {
+		return nil, nil, err
+	}
+	if !auth.Allows(r.Token.BoundCIDRs, req.Caller.Addr) {
+		return nil, nil, engines.Errorf(engines.KindDenied, "permission denied")
+	}
+	return r, on, nil
+}
+
+// roleOf gets a role, whoever asks.
+func roleOf(tx engines.Tx, p *provider, name string) (*role, rests, error) {
 	r, version, err := loadRole(tx, name)
 	if err != nil {
 		return nil, nil, err
 	}
 	if r == nil {
 		return nil, nil, engines.Invalidf("role %q could not be found", name)
-	}
-	if !auth.Allows(r.Token.BoundCIDRs, req.Caller.Addr) {
-		return nil, nil, engines.Errorf(engines.KindDenied, "permission denied")
 	}
 	return r, rests{configRow: p.version, roleDir + name: version}, nil
 }

@@ -14,11 +14,12 @@ import (
 
 // How long what was fetched is good, and how often to fetch at most.
 const (
-	keysFresh    = 10 * time.Minute
-	keysLive     = time.Hour
-	endpointLive = time.Hour
-	refetchPause = 5 * time.Second
-	maxProviders = 256
+	keysFresh      = 10 * time.Minute
+	keysLive       = time.Hour
+	endpointsFresh = time.Hour
+	endpointsLive  = 24 * time.Hour
+	refetchPause   = 5 * time.Second
+	maxProviders   = 256
 )
 
 // discovery is what a provider says of itself (OpenID Connect Discovery,
@@ -39,16 +40,17 @@ type provider struct {
 	client  *upstream.Client
 	static  []signed.Key
 
-	// turn is held by who fetches; waiting for it ends with the context.
-	turn chan struct{}
-	mu   sync.Mutex
-	doc  fetched[*discovery]
-	set  fetched[signed.Set]
+	mu  sync.Mutex // of what follows
+	doc fetched[*discovery]
+	set fetched[signed.Set]
 }
 
 // fetched is something with the time when it came, and when it was last asked
 // for.
 type fetched[T any] struct {
+	// turn is held by who fetches; waiting for it ends with the context. That of
+	// the keys is taken before that of the endpoints.
+	turn   chan struct{}
 	value  T
 	at     time.Time
 	tried  time.Time
@@ -56,7 +58,8 @@ type fetched[T any] struct {
 }
 
 func newProvider(c *config, version uint64) (*provider, error) {
-	p := &provider{config: c, version: version, turn: make(chan struct{}, 1)}
+	p := &provider{config: c, version: version}
+	p.doc.turn, p.set.turn = make(chan struct{}, 1), make(chan struct{}, 1)
 	for _, text := range c.Keys {
 		key, err := signed.ParsePEM(text)
 		if err != nil {
@@ -150,26 +153,24 @@ func (p *provider) keys(ctx context.Context, id string, now time.Time) ([]signed
 	return set, err
 }
 
-// endpoints returns what the provider says of itself. Who calls it holds the
-// turn, or needs none.
+// endpoints returns what the provider says of itself.
 func (p *provider) endpoints(ctx context.Context, now time.Time) (*discovery, error) {
-	p.mu.Lock()
-	have := p.doc
-	p.mu.Unlock()
-	if have.value != nil && now.Before(have.at.Add(endpointLive)) {
-		return have.value, nil
-	}
-	doc := new(discovery)
-	if err := p.client.JSON(ctx, upstream.Ask{URL: p.Issuer + wellKnownOf(p.Issuer)}, doc); err != nil {
-		return nil, err
-	}
-	if doc.Issuer != p.Issuer {
-		return nil, engines.Errorf(engines.KindUpstream, "the provider says that it is another issuer than oidc_discovery_url, which has to be the same to the letter")
-	}
-	p.mu.Lock()
-	p.doc = fetched[*discovery]{value: doc, at: now}
-	p.mu.Unlock()
-	return doc, nil
+	good := func(f *fetched[*discovery]) bool { return now.Before(f.at.Add(endpointsFresh)) }
+	return fetch(ctx, p, &p.doc, now, endpointsLive, good, func(ctx context.Context) (*discovery, error) {
+		doc := new(discovery)
+		if err := p.client.JSON(ctx, upstream.Ask{URL: p.Issuer + wellKnownOf(p.Issuer)}, doc); err != nil {
+			return nil, err
+		}
+		if doc.Issuer != p.Issuer {
+			return nil, engines.Errorf(engines.KindUpstream, "the provider says that it is another issuer than oidc_discovery_url, which has to be the same to the letter")
+		}
+		for _, address := range []string{doc.Auth, doc.Token, doc.UserInfo, doc.Device} {
+			if address != "" && upstream.CheckURL(address, p.Issuer) != nil {
+				return nil, engines.Errorf(engines.KindUpstream, "the provider names an endpoint that may not be used")
+			}
+		}
+		return doc, nil
+	})
 }
 
 // wellKnownOf is what to append to an issuer, which may end in a slash.
@@ -203,11 +204,11 @@ func fetch[T any](
 		return answer(f)
 	}
 	select {
-	case p.turn <- struct{}{}:
+	case kept.turn <- struct{}{}:
 	case <-ctx.Done():
 		return value, context.Cause(ctx)
 	}
-	defer func() { <-p.turn }()
+	defer func() { <-kept.turn }()
 	f, done := look()
 	if done { // another one has fetched it in the meantime
 		return answer(f)
@@ -227,11 +228,15 @@ func fetch[T any](
 	return answer(f)
 }
 
-// oauth is the provider as the library knows it, and a context in which the
-// library asks with the provider's client.
-func (p *provider) oauth(ctx context.Context, doc *discovery, redirect string) (context.Context, *oauth2.Config) {
-	return context.WithValue(ctx, oauth2.HTTPClient, p.client.HTTP()), &oauth2.Config{
+// oauth is the provider as the library knows it.
+func (p *provider) oauth(doc *discovery, redirect string) *oauth2.Config {
+	return &oauth2.Config{
 		ClientID: p.ClientID, ClientSecret: p.ClientSecret, RedirectURL: redirect,
 		Endpoint: oauth2.Endpoint{AuthURL: doc.Auth, TokenURL: doc.Token, DeviceAuthURL: doc.Device},
 	}
+}
+
+// asking is a context in which the library asks with the provider's client.
+func (p *provider) asking(ctx context.Context) context.Context {
+	return context.WithValue(ctx, oauth2.HTTPClient, p.client.HTTP())
 }

@@ -74,7 +74,7 @@ func (t *Token) Verify(keys []Key) (Claims, error) {
 			continue
 		}
 		if payload, err := t.jws.Verify(k.Public); err == nil {
-			return parseClaims(payload)
+			return ParseClaims(payload)
 		}
 	}
 	return nil, ErrSignature
@@ -83,10 +83,11 @@ func (t *Token) Verify(keys []Key) (Claims, error) {
 // Unverified returns the claims although nobody has verified them: for those
 // who then ask the issuer about the token, and compare.
 func (t *Token) Unverified() (Claims, error) {
-	return parseClaims(t.jws.UnsafePayloadWithoutVerification())
+	return ParseClaims(t.jws.UnsafePayloadWithoutVerification())
 }
 
-func parseClaims(payload []byte) (Claims, error) {
+// ParseClaims reads claims, a JSON object.
+func ParseClaims(payload []byte) (Claims, error) {
 	members, err := schema.ParseBody(payload, schema.Limits{})
 	if err != nil || members == nil {
 		return nil, ErrMalformed
