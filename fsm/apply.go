@@ -71,14 +71,22 @@ type txn struct {
 	direct  bool // the batch is indexed, and is read instead
 	dirty   bool // the batch holds something
 	overlay map[string]Row
+	changes []change // those that the overlay has, in order
 	// requests are the ids that the batch adds, and floor the time in Unix
 	// milliseconds below which it removes ids.
 	requests map[string]storedReply
+	ids      []storedID
 	floor    int64
 
 	at      state
 	indexed tableSet
 	buf     []byte
+}
+
+// change is a row that the batch puts or, without a version, deletes.
+type change struct {
+	key string
+	row Row
 }
 
 type storedReply struct {
@@ -90,7 +98,7 @@ func (s *Store) newTxn() *txn {
 	return &txn{
 		s: s, batch: s.gen.db.NewBatch(),
 		overlay: make(map[string]Row), requests: make(map[string]storedReply),
-		at: s.at, indexed: s.indexed,
+		floor: s.requests.floor, at: s.at, indexed: s.indexed,
 	}
 }
 
@@ -108,11 +116,25 @@ func (t *txn) commit() error {
 			return err
 		}
 	}
+	t.writeThrough()
 	if err := t.batch.Commit(pebble.NoSync); err != nil {
 		return err
 	}
+	t.s.requests.add(t.ids, t.floor)
 	t.s.at, t.s.indexed = t.at, t.indexed
 	return t.begin(false)
+}
+
+// writeThrough tells the cache of rows what the batch changes.
+func (t *txn) writeThrough() {
+	if t.direct {
+		t.s.gen.rows.forget(t.at.index)
+		return
+	}
+	for i := range t.changes {
+		c := &t.changes[i]
+		t.s.gen.rows.write(c.key, c.row, c.row.Version != 0, t.at.index)
+	}
 }
 
 // begin replaces the batch, which was committed, by an empty one.
@@ -123,6 +145,7 @@ func (t *txn) begin(direct bool) error {
 	t.direct, t.dirty = direct, false
 	clear(t.overlay)
 	clear(t.requests)
+	t.changes, t.ids = nil, nil
 	if direct {
 		t.batch = t.s.gen.db.NewIndexedBatch()
 	} else {
@@ -277,9 +300,12 @@ func (t *txn) remembered(id []byte) (r Result, done bool, err error) {
 	ms := requestTime(id)
 	if ms >= t.floor {
 		prior, ok := t.requests[string(id)]
-		if !ok {
-			prior, ok, err = t.readRequest(id)
-			if err != nil {
+		known := ok
+		if !known {
+			prior, ok, known = t.s.requests.find(id, ms)
+		}
+		if !known {
+			if prior, ok, err = t.readRequest(id); err != nil {
 				return Result{}, false, err
 			}
 		}
@@ -287,11 +313,10 @@ func (t *txn) remembered(id []byte) (r Result, done bool, err error) {
 			return Result{Code: Duplicate, Index: prior.index, Reply: prior.reply}, true, nil
 		}
 	}
-	now := t.at.time / int64(time.Millisecond)
 	switch {
-	case ms < now-RequestRetention.Milliseconds():
+	case ms < tooEarly(t.at.time):
 		return Result{Code: TooOld}, true, nil
-	case ms > now+maxRequestAhead.Milliseconds():
+	case ms > t.at.time/int64(time.Millisecond)+maxRequestAhead.Milliseconds():
 		return Result{Code: Invalid}, true, nil
 	}
 	return Result{}, false, nil
@@ -299,7 +324,7 @@ func (t *txn) remembered(id []byte) (r Result, done bool, err error) {
 
 // prune removes the ids that are no longer remembered.
 func (t *txn) prune() error {
-	floor := t.at.time/int64(time.Millisecond) - RequestRetention.Milliseconds()
+	floor := tooEarly(t.at.time)
 	if floor <= 0 {
 		return nil
 	}
@@ -322,9 +347,9 @@ func (t *txn) readRequest(id []byte) (storedReply, bool, error) {
 
 func (t *txn) remember(id, reply []byte) error {
 	prior := storedReply{index: t.at.index, reply: reply}
-	if !t.direct {
-		t.requests[string(id)] = prior
-	}
+	k := string(id)
+	t.requests[k] = prior
+	t.ids = append(t.ids, storedID{k, prior})
 	t.buf = appendRequestKey(t.buf[:0], id)
 	return t.batch.Set(t.buf, prior.append(nil), nil)
 }
@@ -359,6 +384,11 @@ func (t *txn) lookup(key []byte) (Row, bool, error) {
 		return row, row.Version != 0, nil
 	}
 	var row Row
+	if !t.direct {
+		if row, ok, known := t.s.gen.rows.get(key, t.at.index); known {
+			return row, ok, nil
+		}
+	}
 	found, err := t.stored(key, func(value []byte) (err error) {
 		row, err = parseRow(value)
 		row.Owner, row.Value = bytes.Clone(row.Owner), nil
@@ -399,8 +429,7 @@ func (t *txn) put(key []byte, row Row) error {
 	if err := t.batch.Set(key, t.buf, nil); err != nil {
 		return err
 	}
-	row.Value = nil
-	t.note(key, row)
+	t.change(key, row)
 	return nil
 }
 
@@ -408,7 +437,7 @@ func (t *txn) delete(key []byte) error {
 	if err := t.unindex(key); err != nil {
 		return err
 	}
-	t.note(key, Row{})
+	t.change(key, Row{})
 	return t.batch.Delete(key, nil)
 }
 
@@ -481,6 +510,17 @@ func (t *txn) note(key []byte, row Row) {
 	if !t.direct {
 		t.overlay[string(key)] = row
 	}
+}
+
+// change notes a row that the batch changes.
+func (t *txn) change(key []byte, row Row) {
+	if t.direct {
+		return
+	}
+	k := string(key)
+	t.changes = append(t.changes, change{k, row})
+	row.Value = nil
+	t.overlay[k] = row
 }
 
 func removesPrefix(cmd *fsmpb.Command) bool {

@@ -82,7 +82,9 @@ type Store struct {
 	at      state
 	indexed tableSet
 	tables  tableIndexes
-	closed  bool
+	// requests are the ids added last.
+	requests requestCache
+	closed   bool
 
 	current atomic.Pointer[version]
 }
@@ -147,6 +149,9 @@ func (s *Store) open() error {
 func (s *Store) load(gen *generation) error {
 	at, indexed, err := readMeta(gen.db)
 	if err != nil {
+		return err
+	}
+	if err := s.requests.load(gen.db); err != nil {
 		return err
 	}
 	s.gen, s.at, s.indexed = gen, at, indexed
@@ -237,6 +242,7 @@ type generation struct {
 	store  *Store
 	name   string
 	db     *pebble.DB
+	rows   *rowCache
 	refs   atomic.Int64
 	remove atomic.Bool
 }
@@ -250,7 +256,7 @@ func (s *Store) openGeneration(name string, fresh bool) (*generation, error) {
 	if err != nil {
 		return nil, err
 	}
-	g := &generation{store: s, name: name, db: db}
+	g := &generation{store: s, name: name, db: db, rows: newRowCache()}
 	g.refs.Store(1)
 	return g, nil
 }

@@ -104,13 +104,19 @@ func (v *View) TableIndex(table byte) uint64 {
 	return v.v.tables[table]
 }
 
-// Get returns the row under a key. The row owns its bytes.
+// Get returns the row under a key. Its bytes must not be changed: others share
+// them.
 func (v *View) Get(key []byte) (Row, bool, error) {
 	if validateKey(key) != nil {
 		return Row{}, false, nil //nolint:nilerr // no row can stand there
 	}
+	rows, index := v.v.gen.rows, v.v.at.index
+	if row, ok, known := rows.get(key, index); known {
+		return row, ok, nil
+	}
 	b, closer, err := v.v.snap.Get(key)
 	if errors.Is(err, pebble.ErrNotFound) {
+		rows.keep(key, Row{}, false, index)
 		return Row{}, false, nil
 	}
 	if err != nil {
@@ -118,7 +124,10 @@ func (v *View) Get(key []byte) (Row, bool, error) {
 	}
 	row, err := parseRow(b)
 	row = row.clone()
-	return row, err == nil, errors.Join(err, closer.Close())
+	if err = errors.Join(err, closer.Close()); err == nil {
+		rows.keep(key, row, true, index)
+	}
+	return row, err == nil, err
 }
 
 // Scan calls fn with the rows in [start, end) in ascending order of keys. An

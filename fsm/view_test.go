@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 
@@ -298,4 +299,74 @@ func TestViewsUnderLoad(t *testing.T) {
 	}
 	close(stop)
 	wg.Wait()
+}
+
+// TestViewsWhileRowsChange: whatever is kept in memory of rows, a view shows
+// each as it was at its index, while others change and remove them.
+func TestViewsWhileRowsChange(t *testing.T) {
+	t.Parallel()
+	s := open(t, nil)
+	const entries, rows = 3000, 3
+	// Entry i puts row i%rows, unless i is a multiple of 5, which removes it: by
+	// its prefix if i is even.
+	key := func(i uint64) string { return fmt.Sprintf("a/%d", i%rows) }
+	var wg sync.WaitGroup
+	for reader := range uint64(4) {
+		wg.Go(func() {
+			for n := uint64(0); ; n++ {
+				v := s.View()
+				index := v.Index()
+				for i := index; i > 0 && i+rows > index; i-- {
+					row, ok, err := v.Get([]byte(key(i)))
+					if err != nil || ok != (i%5 != 0) || ok && row.Version != i {
+						t.Errorf("reader %d at %d: row of entry %d: %v, version %d, %v", reader, index, i, ok, row.Version, err)
+						v.Close()
+						return
+					}
+				}
+				v.Close()
+				if index == entries {
+					return
+				}
+			}
+		})
+	}
+	for i := uint64(1); i <= entries; i++ {
+		w := put(key(i), "v")
+		switch {
+		case i%10 == 0:
+			w = &fsmpb.Write{Op: fsmpb.Write_DELETE_PREFIX, Key: []byte(key(i))}
+		case i%5 == 0:
+			w = &fsmpb.Write{Op: fsmpb.Write_DELETE, Key: []byte(key(i))}
+		}
+		apply(t, s, i, 1, &fsmpb.Command{Writes: []*fsmpb.Write{w}})
+	}
+	wg.Wait()
+}
+
+// TestManyRows reads more rows than are kept in memory, again and again.
+func TestManyRows(t *testing.T) {
+	t.Parallel()
+	s := open(t, nil)
+	const batches, each = 8, 900
+	value := strings.Repeat("x", 5000)
+	for i := range batches {
+		cmd := &fsmpb.Command{}
+		for j := range each {
+			cmd.Writes = append(cmd.Writes, put(fmt.Sprintf("a/%d/%d", i, j), value))
+		}
+		apply(t, s, uint64(i+1), 1, cmd)
+	}
+	v := s.View()
+	defer v.Close()
+	for range 2 {
+		for i := range batches {
+			for j := range each {
+				row, ok, err := v.Get(fmt.Appendf(nil, "a/%d/%d", i, j))
+				if err != nil || !ok || row.Version != uint64(i+1) || len(row.Value) != len(value) {
+					t.Fatalf("row %d/%d: %v, version %d, %d bytes, %v", i, j, ok, row.Version, len(row.Value), err)
+				}
+			}
+		}
+	}
 }
