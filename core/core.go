@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/coffer-secrets/coffer/core/audit"
+	"github.com/coffer-secrets/coffer/core/logs"
 	"github.com/coffer-secrets/coffer/core/mounts"
 	"github.com/coffer-secrets/coffer/core/state"
 	"github.com/coffer-secrets/coffer/engines"
@@ -81,6 +82,8 @@ type Config struct {
 	// Reload is called for sys/config/reload.
 	Reload func(subsystem string) error
 	Audit  audit.Config
+	// Logs, if set, are what sys/loggers and sys/monitor work on.
+	Logs *logs.Hub
 }
 
 // Core is a node's core, sealed or not. It is safe for concurrent use.
@@ -160,6 +163,9 @@ func (c *Core) Unsealed() *Unsealed { return c.current.Load() }
 
 // Info is what the server was told about itself.
 func (c *Core) Info() Info { return c.cfg.Info }
+
+// Logs is the node's log; nil if it is not shown.
+func (c *Core) Logs() *logs.Hub { return c.cfg.Logs }
 
 // Node is the node's place in the cluster.
 func (c *Core) Node() NodeStatus { return c.cfg.Node.Status() }

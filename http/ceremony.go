@@ -23,9 +23,7 @@ func (c ceremony) status(context.Context, *request) (*response, error) {
 }
 
 func (c ceremony) start(_ context.Context, r *request) (*response, error) {
-	verify := truth("require_verification")
-	verify.Default = true // old shares live until the new ones are proven, unless a client says otherwise
-	v, err := decodeBody(r, whole("secret_shares"), whole("secret_threshold"), many("pgp_keys"), truth("backup"), truth("Backup"), verify, whole("stored_shares"))
+	v, err := decodeBody(r)
 	if err != nil {
 		return nil, err
 	}
@@ -49,7 +47,7 @@ func (c ceremony) cancel(ctx context.Context, r *request) (*response, error) {
 }
 
 func (c ceremony) update(ctx context.Context, r *request) (*response, error) {
-	v, err := decodeBody(r, text("key"), text("nonce"))
+	v, err := decodeBody(r)
 	if err != nil {
 		return nil, err
 	}
@@ -72,7 +70,7 @@ func (c ceremony) verifyStatus(context.Context, *request) (*response, error) {
 }
 
 func (c ceremony) verify(ctx context.Context, r *request) (*response, error) {
-	v, err := decodeBody(r, text("key"), text("nonce"))
+	v, err := decodeBody(r)
 	if err != nil {
 		return nil, err
 	}
@@ -102,6 +100,16 @@ func (s *server) authorised(ctx context.Context, r *request) error {
 		return err
 	}
 	return s.Core.Authorise(ctx, in)
+}
+
+// guarded lets a handler answer only those whom policy allows its path.
+func (s *server) guarded(h handlerFunc) handlerFunc {
+	return func(ctx context.Context, r *request) (*response, error) {
+		if err := s.authorised(ctx, r); err != nil {
+			return nil, err
+		}
+		return h(ctx, r)
+	}
 }
 
 // enveloped makes of a ceremony's handler that of OpenBao's newer paths: they

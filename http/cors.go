@@ -47,5 +47,5 @@ func (s *server) applyCORS(w http.ResponseWriter, r *request) (done bool, status
 	h.Set("Access-Control-Allow-Methods", corsMethods)
 	h.Set("Access-Control-Allow-Headers", strings.Join(settings.Headers, ","))
 	h.Set("Access-Control-Max-Age", "300")
-	return true, s.respond(w, r, &response{status: http.StatusNoContent})
+	return true, s.respond(r.Context(), w, r, &response{status: http.StatusNoContent})
 }

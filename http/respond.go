@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -20,8 +21,11 @@ type response struct {
 	envelope *answer.Envelope
 	json     any
 	raw      *engines.Raw
-	headers  map[string]string
-	index    uint64
+	// stream, if set, writes the body itself, of type contentType if that is set.
+	stream      stream
+	contentType string
+	headers     map[string]string
+	index       uint64
 	// headOnly answers without a body.
 	headOnly bool
 }
@@ -125,7 +129,7 @@ var (
 )
 
 // respond writes an answer.
-func (s *server) respond(w http.ResponseWriter, r *request, resp *response) int {
+func (s *server) respond(ctx context.Context, w http.ResponseWriter, r *request, resp *response) int {
 	h := w.Header()
 	h["Cache-Control"] = noStore
 	for name, value := range resp.headers {
@@ -133,6 +137,13 @@ func (s *server) respond(w http.ResponseWriter, r *request, resp *response) int 
 	}
 	if resp.index > 0 {
 		h["X-Coffer-Index"] = []string{strconv.FormatUint(resp.index, 10)}
+	}
+	if resp.stream != nil {
+		if resp.contentType != "" {
+			h.Set("Content-Type", resp.contentType)
+		}
+		resp.stream(ctx, w)
+		return http.StatusOK
 	}
 	status, contentType, body, err := encode(resp)
 	if err != nil {

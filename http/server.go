@@ -40,6 +40,9 @@ type Config struct {
 	Profiling bool
 	// Headers are added to every answer.
 	Headers map[string]string
+	// InFlight are the requests under way, for sys/in-flight-req; the listener's
+	// own if nil.
+	InFlight *InFlight
 	// Observe, if set, is told of every answer.
 	Observe func(op string, status int, took time.Duration)
 }
@@ -58,6 +61,9 @@ func New(cfg Config) http.Handler {
 	if cfg.MaxDuration <= 0 {
 		cfg.MaxDuration = DefaultMaxDuration
 	}
+	if cfg.InFlight == nil {
+		cfg.InFlight = new(InFlight)
+	}
 	s := &server{cfg}
 	router := mux.NewRouter().SkipClean(true)
 	api := s.adapt(s.dispatch())
@@ -71,14 +77,14 @@ func New(cfg Config) http.Handler {
 	if s.Profiling {
 		return router
 	}
-	return direct{api: api, others: router}
+	return straight{api: api, others: router}
 }
 
-// direct takes the API past the router, whose one route it is: matching it and
+// straight takes the API past the router, whose one route it is: matching it and
 // copying the request for it cost a tenth of a read.
-type direct struct{ api, others http.Handler }
+type straight struct{ api, others http.Handler }
 
-func (d direct) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+func (d straight) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if strings.HasPrefix(r.URL.Path, "/v1/") {
 		d.api.ServeHTTP(w, r)
 		return
@@ -90,8 +96,13 @@ func (d direct) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // core. It is one route with a map, since mux tries its routes one by one.
 func (s *server) dispatch() handlerFunc {
 	own := make(map[string]handlerFunc)
+	known := directRoutes()
 	for path, methods := range s.routes() {
-		own["/v1/"+path] = byMethod(methods)
+		h, route := byMethod(methods), known[path]
+		own["/v1/"+path] = func(ctx context.Context, r *request) (*response, error) {
+			r.route = route
+			return h(ctx, r)
+		}
 	}
 	return func(ctx context.Context, r *request) (*response, error) {
 		if h, ok := own[r.URL.Path]; ok {
@@ -120,6 +131,8 @@ type request struct {
 	*http.Request
 	id   string
 	body []byte
+	// route is that of a path which is answered past the core's transactions.
+	route *engines.Route
 }
 
 // adapt is the one adapter: every request goes through it, whatever it asks for.
@@ -129,6 +142,7 @@ func (s *server) adapt(h handlerFunc) http.Handler {
 		req := &request{Request: r, id: newRequestID()}
 		ctx := &deadline{Context: r.Context(), at: start.Add(s.MaxDuration)}
 		defer ctx.end()
+		defer s.InFlight.begin(req, start).end(req)
 		status := s.serve(ctx, w, req, h) //nolint:contextcheck // it is the request's, with an end
 		if s.Observe != nil {
 			s.Observe(r.Method, status, time.Since(start))
@@ -157,7 +171,7 @@ func (s *server) serve(ctx context.Context, w http.ResponseWriter, req *request,
 	if err != nil {
 		return s.fail(w, req, err)
 	}
-	return s.respond(w, req, resp)
+	return s.respond(ctx, w, req, resp)
 }
 
 // readBody reads a bounded body.

@@ -12,6 +12,7 @@ import (
 	"github.com/gorilla/mux"
 
 	"github.com/coffer-secrets/coffer/core"
+	"github.com/coffer-secrets/coffer/core/direct"
 	"github.com/coffer-secrets/coffer/engines"
 	"github.com/coffer-secrets/coffer/engines/schema"
 )
@@ -28,7 +29,7 @@ func (s *server) routes() map[string]map[string]handlerFunc {
 		"sys/leader":                {get: s.leader},
 		"sys/generate-root/attempt": {get: s.rootStatus, put: s.startRoot, del: s.cancelRoot},
 		"sys/generate-root/update":  {put: s.updateRoot},
-		"sys/generate-root":         {get: s.rootStatus, put: s.startRoot, del: s.cancelRoot},
+		"sys/generate-root":         {get: s.guarded(s.rootStatus), put: s.guarded(s.startRoot), del: s.guarded(s.cancelRoot)},
 		"sys/generate-root-token/attempt": {
 			get: s.enveloped(s.rootStatus), put: s.enveloped(s.startRoot), del: s.enveloped(s.cancelRoot),
 		},
@@ -58,26 +59,35 @@ func (s *server) routes() map[string]map[string]handlerFunc {
 		c := ceremony{server: s, target: target}
 		list[path] = map[string]handlerFunc{get: c.backup, del: c.deleteBackup}
 	}
+	list["sys/in-flight-req"] = map[string]handlerFunc{get: s.guarded(s.inFlight)}
+	list["sys/monitor"] = map[string]handlerFunc{get: s.guarded(s.monitor)}
+	s.profiles(list)
 	if s.OpenMetrics && s.Metrics != nil {
 		list["sys/metrics"] = map[string]handlerFunc{get: s.openMetrics}
 	}
 	return list
 }
 
-// decodeBody reads a body of known fields by the same rules as any route's.
-func decodeBody(r *request, fields ...engines.Field) (engines.Values, error) {
+// directRoutes are what is known of the paths in routes, by path.
+func directRoutes() map[string]*engines.Route {
+	out := make(map[string]*engines.Route)
+	table := direct.Table()
+	for i := range table.Routes {
+		r := &table.Routes[i]
+		out["sys/"+r.Pattern] = r
+	}
+	return out
+}
+
+// decodeBody reads a body by the fields of the request's route.
+func decodeBody(r *request) (engines.Values, error) {
 	body, err := schema.ParseBody(r.body, schema.Limits{})
 	if err != nil {
 		return engines.Values{}, err
 	}
-	values, _, err := schema.Decode(&engines.Route{Pattern: "x", Fields: fields}, engines.Update, nil, url.Values{}, body)
+	values, _, err := schema.Decode(r.route, engines.Update, nil, url.Values{}, body)
 	return values, err
 }
-
-func text(name string) engines.Field  { return engines.Field{Name: name, Type: engines.String} }
-func whole(name string) engines.Field { return engines.Field{Name: name, Type: engines.Int} }
-func many(name string) engines.Field  { return engines.Field{Name: name, Type: engines.Strings} }
-func truth(name string) engines.Field { return engines.Field{Name: name, Type: engines.Bool} }
 
 func ok(v any) (*response, error) { return &response{json: v}, nil }
 
@@ -158,8 +168,7 @@ func (s *server) initStatus(context.Context, *request) (*response, error) {
 }
 
 func (s *server) initialize(ctx context.Context, r *request) (*response, error) {
-	v, err := decodeBody(r, whole("secret_shares"), whole("secret_threshold"), many("pgp_keys"), text("root_token_pgp_key"),
-		whole("recovery_shares"), whole("recovery_threshold"), many("recovery_pgp_keys"), whole("stored_shares"))
+	v, err := decodeBody(r)
 	if err != nil {
 		return nil, err
 	}
@@ -183,7 +192,7 @@ func (s *server) sealStatus(context.Context, *request) (*response, error) {
 }
 
 func (s *server) unseal(ctx context.Context, r *request) (*response, error) {
-	v, err := decodeBody(r, text("key"), truth("reset"), truth("migrate"))
+	v, err := decodeBody(r)
 	if err != nil {
 		return nil, err
 	}
@@ -225,7 +234,7 @@ func (s *server) rootStatus(context.Context, *request) (*response, error) {
 }
 
 func (s *server) startRoot(_ context.Context, r *request) (*response, error) {
-	v, err := decodeBody(r, text("otp"), text("pgp_key"))
+	v, err := decodeBody(r)
 	if err != nil {
 		return nil, err
 	}
@@ -245,7 +254,7 @@ func (s *server) cancelRoot(ctx context.Context, r *request) (*response, error) 
 }
 
 func (s *server) updateRoot(ctx context.Context, r *request) (*response, error) {
-	v, err := decodeBody(r, text("key"), text("nonce"))
+	v, err := decodeBody(r)
 	if err != nil {
 		return nil, err
 	}
@@ -259,7 +268,7 @@ func (s *server) updateRoot(ctx context.Context, r *request) (*response, error) 
 // canceller returns what a caller shows to cancel a ceremony: its nonce, in
 // the body or the query, or a token that has sudo on the path.
 func (s *server) canceller(ctx context.Context, r *request) (nonce string, trusted bool, err error) {
-	v, err := decodeBody(r, text("nonce"))
+	v, err := decodeBody(r)
 	if err != nil {
 		return "", false, err
 	}

@@ -54,6 +54,16 @@ func tuneFields(path engines.Field) []engines.Field {
 	}
 }
 
+// tuneTable describes the tune paths, which the routes of the mounts answer.
+func (s *system) tuneTable() *engines.Table {
+	fields := tuneFields(field("path", engines.String, "The mount's path."))
+	ops := []engines.Op{read(whole(s.mountOrTune)), update(whole(s.enableOrTune))}
+	return &engines.Table{Routes: []engines.Route{
+		{Pattern: "mounts/{path}/tune", Help: "Show and change the settings of a secrets engine.", Fields: fields, Ops: ops},
+		{Pattern: "auth/{path}/tune", Help: "Show and change the settings of a way to log in.", Sudo: true, Fields: fields, Ops: ops},
+	}}
+}
+
 func (s *system) mountRoutes() []engines.Route {
 	path := field("path", engines.String, "The mount's path.")
 	return []engines.Route{

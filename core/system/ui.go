@@ -3,8 +3,10 @@ package system
 import (
 	"context"
 	"encoding/json"
+	"maps"
 	"strings"
 
+	"github.com/coffer-secrets/coffer/core/direct"
 	"github.com/coffer-secrets/coffer/core/mounts"
 	"github.com/coffer-secrets/coffer/core/policy"
 	"github.com/coffer-secrets/coffer/core/state"
@@ -122,6 +124,31 @@ func (s *system) uiNamespaces(context.Context, *engines.Request, *state.Tx) (*en
 	return data(map[string]any{"keys": []string{}}), nil // there is only the root namespace
 }
 
+// genericPaths describes a mount with a parameter in the place of where it is,
+// if that can be chosen.
+func genericPaths(e *mounts.Entry, t *engines.Table) map[string]any {
+	switch e.Type {
+	case "system", "identity", "token", "cubbyhole":
+		return schema.OpenAPI(e.Path, t)
+	}
+	prefix, at := "", strings.TrimSuffix(e.Path, "/")
+	if e.Class == engines.ClassAuth {
+		prefix, at = "auth/", strings.TrimPrefix(at, "auth/")
+	}
+	name := strings.ReplaceAll(at, "/", "_") + "_mount_path"
+	paths := schema.OpenAPI(prefix+"{"+name+"}/", t)
+	for _, item := range paths {
+		if item, ok := item.(map[string]any); ok {
+			list, _ := item["parameters"].([]any)
+			item["parameters"] = append(list, map[string]any{
+				"name": name, "in": "path", "required": true, "description": "Where the engine is mounted.",
+				"schema": map[string]any{"type": "string", "default": at},
+			})
+		}
+	}
+	return paths
+}
+
 // openAPI describes the mounts that the caller can use; without a token, what
 // needs none to be known of: the system's own paths.
 func (s *system) openAPI(ctx context.Context, req *engines.Request, tx *state.Tx) (*engines.Response, error) {
@@ -133,14 +160,17 @@ func (s *system) openAPI(ctx context.Context, req *engines.Request, tx *state.Tx
 	if err != nil {
 		return nil, err
 	}
-	all := make(map[string]any)
+	all := schema.OpenAPI("sys/", direct.Table())
+	maps.Copy(all, schema.OpenAPI("sys/", s.tuneTable()))
 	for _, m := range router.All() {
 		if m.Class != engines.ClassSystem && !visible(acl, &m.Entry) {
 			continue
 		}
-		for path, item := range schema.OpenAPI(m.Path, m.Table.Table()) {
-			all[path] = item
+		if req.Fields.Bool("generic_mount_paths") {
+			maps.Copy(all, genericPaths(&m.Entry, m.Table.Table()))
+			continue
 		}
+		maps.Copy(all, schema.OpenAPI(m.Path, m.Table.Table()))
 	}
 	body, err := json.Marshal(schema.Document(all, s.Control.Node().Version))
 	if err != nil {

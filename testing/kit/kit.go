@@ -16,6 +16,7 @@ import (
 	"github.com/coffer-secrets/coffer/auth/userpass"
 	"github.com/coffer-secrets/coffer/cluster"
 	"github.com/coffer-secrets/coffer/core"
+	"github.com/coffer-secrets/coffer/core/logs"
 	"github.com/coffer-secrets/coffer/core/mounts"
 	"github.com/coffer-secrets/coffer/engines"
 	"github.com/coffer-secrets/coffer/engines/cubbyhole"
@@ -74,7 +75,8 @@ func New(t testing.TB, list ...Option) *Server {
 // open starts everything on the server's folder.
 func (s *Server) open() {
 	s.t.Helper()
-	logger := slog.New(slog.NewTextHandler(s.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	hub := logs.New(slog.NewTextHandler(s.log, &slog.HandlerOptions{Level: slog.LevelDebug}), slog.LevelDebug)
+	logger := hub.Logger()
 	clusterConfig := cluster.Config{
 		Dir: s.opts.dir, NodeID: nodeID, Logger: logger, Fatal: func(err error) { s.t.Errorf("the node halted: %v", err) },
 		ElectionTimeout: 50 * time.Millisecond, TickInterval: -1, SnapshotInterval: time.Hour, CacheBytes: 1 << 20,
@@ -98,7 +100,7 @@ func (s *Server) open() {
 	config := core.Config{
 		Node: node{s.Node}, Engines: []*engines.Engine{kv.New(), cubbyhole.New(), approle.New(), cert.New(), jwt.New(), jwt.NewOIDC(), userpass.New()}, Logger: logger,
 		Limits: mounts.Limits{Default: 32 * 24 * time.Hour, Max: 32 * 24 * time.Hour},
-		Info:   core.Info{Version: "1.0.0-test", APIAddr: "http://127.0.0.1:8200", StorageType: "raft", StartTime: time.Now()},
+		Info:   core.Info{Version: "1.0.0-test", APIAddr: "http://127.0.0.1:8200", StorageType: "raft", StartTime: time.Now()}, Logs: hub,
 	}
 	for _, change := range s.opts.core {
 		change(&config)
@@ -121,6 +123,7 @@ func (s *Server) Close() {
 	if s.http == nil {
 		return
 	}
+	s.Core.Logs().Close()
 	s.http.Close()
 	s.Core.Close()
 	if err := s.Node.Close(); err != nil {

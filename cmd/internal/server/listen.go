@@ -240,6 +240,9 @@ type statusWriter struct {
 	headers map[string]map[string]string
 }
 
+// Unwrap lets answers be sent bit by bit.
+func (w *statusWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
 // WriteHeader adds the headers of the class and then those of the status.
 func (w *statusWriter) WriteHeader(status int) {
 	text := strconv.Itoa(status)

@@ -11,24 +11,13 @@ import (
 	"sync"
 
 	"github.com/coffer-secrets/coffer/cmd/internal/config"
+	"github.com/coffer-secrets/coffer/core/logs"
 )
-
-// levelOff is above every level.
-const levelOff = slog.LevelError + 100
 
 // level is a level by the name that the configuration knows.
 func level(name string) slog.Level {
-	switch name {
-	case "trace":
-		return slog.LevelDebug - 4
-	case "debug":
-		return slog.LevelDebug
-	case "warn":
-		return slog.LevelWarn
-	case "error", "err":
-		return slog.LevelError
-	case "off":
-		return levelOff
+	if level, ok := logs.Level(name); ok {
+		return level
 	}
 	return slog.LevelInfo
 }
@@ -36,14 +25,13 @@ func level(name string) slog.Level {
 // logging is where the server's log goes, and what of it.
 type logging struct {
 	*slog.Logger
-	level *slog.LevelVar
-	file  *logFile // nil if there is none
+	hub  *logs.Hub
+	file *logFile // nil if there is none
 }
 
 // newLogging logs to out, and to a file too if one is configured.
 func newLogging(c config.Log, out io.Writer) (*logging, error) {
-	l := &logging{level: new(slog.LevelVar)}
-	l.level.Set(level(c.Level))
+	l := &logging{}
 	if c.File != "" {
 		var err error
 		if l.file, err = openLogFile(c.File); err != nil {
@@ -51,12 +39,13 @@ func newLogging(c config.Log, out io.Writer) (*logging, error) {
 		}
 		out = io.MultiWriter(out, l.file)
 	}
-	options := &slog.HandlerOptions{Level: l.level}
+	all := &slog.HandlerOptions{Level: level("trace")} // the hub decides
+	var to slog.Handler = slog.NewTextHandler(out, all)
 	if c.Format == "json" {
-		l.Logger = slog.New(slog.NewJSONHandler(out, options))
-	} else {
-		l.Logger = slog.New(slog.NewTextHandler(out, options))
+		to = slog.NewJSONHandler(out, all)
 	}
+	l.hub = logs.New(to, level(c.Level))
+	l.Logger = l.hub.Logger()
 	return l, nil
 }
 

@@ -125,8 +125,11 @@ func (s *Server) open(ctx context.Context) error {
 		return err
 	}
 	s.metrics.watch(s.node, s.core, s.cfg.Storage.Path)
+	api := httpapi.Config{
+		Core: s.core, Logger: s.log.Logger, Metrics: s.metrics.text, Observe: s.metrics.observe, InFlight: new(httpapi.InFlight),
+	}
 	for _, l := range s.listeners {
-		l.answer(httpapi.Config{Core: s.core, Logger: s.log.Logger, Metrics: s.metrics.text, Observe: s.metrics.observe}, s.log.Logger)
+		l.answer(api, s.log.Logger)
 	}
 	return s.writePID()
 }
@@ -178,6 +181,7 @@ func (s *Server) openCore(ctx context.Context) error {
 		Node: s.node, Engines: engineList(), Logger: s.log.Logger, Info: info, Wrapper: s.wrapper,
 		Limits:     mounts.Limits{Default: s.cfg.DefaultLeaseTTL, Max: s.cfg.MaxLeaseTTL},
 		RawStorage: s.cfg.RawStorage, Metrics: s.metrics.text, Reload: s.reloadPart, Audit: auditConfig(s.cfg),
+		Logs: s.log.hub,
 	})
 	if err != nil {
 		return err
@@ -280,6 +284,7 @@ func (s *Server) Run(ctx context.Context) error {
 // stop ends the server in the order that loses nothing.
 func (s *Server) stop(life context.Context) error {
 	s.log.Info("stopping")
+	s.log.hub.Close() // who follows the log would keep the listeners from ending
 	s.notify(notifyStopping)
 	ctx, cancel := context.WithTimeout(life, drainTimeout)
 	defer cancel()
@@ -342,7 +347,7 @@ func (s *Server) Reload() error {
 			return err
 		}
 		cfg = next
-		s.log.level.Set(level(cfg.Log.Level))
+		s.log.hub.Configure(level(cfg.Log.Level))
 	}
 	problems = append(problems, s.reloadCertificates(cfg))
 	s.core.ReopenAudit()
