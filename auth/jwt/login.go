@@ -83,7 +83,7 @@ func (e *engine) verifyLogin(_ context.Context, req *engines.Request, tx engines
 	if r.Type != Type {
 		return nil, engines.Invalidf("role with oidc role_type is not allowed")
 	}
-	token := req.Fields.String("jwt")
+	token := strings.TrimSpace(req.Fields.String("jwt"))
 	if token == "" {
 		return nil, engines.Invalidf("missing token")
 	}

@@ -51,7 +51,7 @@ func Parse(text string, names ...string) (*Token, error) {
 			}
 		}
 	}
-	if len(text) > maxToken || len(allowed) == 0 {
+	if len(text) > maxToken || len(allowed) == 0 || !isCompact(text) {
 		return nil, ErrMalformed
 	}
 	jws, err := jose.ParseSignedCompact(text, allowed)
@@ -59,6 +59,14 @@ func Parse(text string, names ...string) (*Token, error) {
 		return nil, ErrMalformed
 	}
 	return &Token{jws: jws}, nil
+}
+
+// isCompact refuses what the library would overlook, such as line ends: who
+// passes the token on would send them along.
+func isCompact(text string) bool {
+	return !slices.ContainsFunc([]byte(text), func(b byte) bool {
+		return (b < 'a' || b > 'z') && (b < 'A' || b > 'Z') && (b < '0' || b > '9') && b != '-' && b != '_' && b != '.'
+	})
 }
 
 // KeyID is the id of the key that the token says it is signed with.

@@ -103,6 +103,12 @@ type Ask struct {
 	Body   any
 }
 
+// Status is an answer that is no success: a cause of what JSON returns.
+type Status int
+
+// Error implements error.
+func (s Status) Error() string { return fmt.Sprintf("answered with status %d", int(s)) }
+
 // JSON asks and decodes the answer, which has to be a success. What is returned
 // as an error has the kind KindUpstream.
 func (c *Client) JSON(ctx context.Context, ask Ask, into any) error {
@@ -111,7 +117,7 @@ func (c *Client) JSON(ctx context.Context, ask Ask, into any) error {
 		return failed(ask.URL, err)
 	}
 	if status != http.StatusOK && status != http.StatusCreated {
-		return failed(ask.URL, fmt.Errorf("answered with status %d", status))
+		return failed(ask.URL, Status(status))
 	}
 	if err := json.Unmarshal(body, into); err != nil {
 		return failed(ask.URL, errors.New("the answer is not the JSON that was expected"))

@@ -13,6 +13,7 @@ import (
 	"github.com/coffer-secrets/coffer/auth/approle"
 	"github.com/coffer-secrets/coffer/auth/cert"
 	"github.com/coffer-secrets/coffer/auth/jwt"
+	"github.com/coffer-secrets/coffer/auth/kubernetes"
 	"github.com/coffer-secrets/coffer/auth/userpass"
 	"github.com/coffer-secrets/coffer/cluster"
 	"github.com/coffer-secrets/coffer/core"
@@ -98,7 +99,7 @@ func (s *Server) open() {
 		}
 	}
 	config := core.Config{
-		Node: node{s.Node}, Engines: []*engines.Engine{kv.New(), cubbyhole.New(), approle.New(), cert.New(), jwt.New(), jwt.NewOIDC(), userpass.New()}, Logger: logger,
+		Node: node{s.Node}, Engines: []*engines.Engine{kv.New(), cubbyhole.New(), approle.New(), cert.New(), jwt.New(), jwt.NewOIDC(), kubernetes.New(""), userpass.New()}, Logger: logger,
 		Limits: mounts.Limits{Default: 32 * 24 * time.Hour, Max: 32 * 24 * time.Hour},
 		Info:   core.Info{Version: "1.0.0-test", APIAddr: "http://127.0.0.1:8200", StorageType: "raft", StartTime: time.Now()}, Logs: hub,
 	}

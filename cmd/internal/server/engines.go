@@ -4,6 +4,7 @@ import (
 	"github.com/coffer-secrets/coffer/auth/approle"
 	"github.com/coffer-secrets/coffer/auth/cert"
 	"github.com/coffer-secrets/coffer/auth/jwt"
+	"github.com/coffer-secrets/coffer/auth/kubernetes"
 	"github.com/coffer-secrets/coffer/auth/userpass"
 	"github.com/coffer-secrets/coffer/engines"
 	"github.com/coffer-secrets/coffer/engines/cubbyhole"
@@ -12,5 +13,5 @@ import (
 
 // engineList is every engine that the binary has.
 func engineList() []*engines.Engine {
-	return []*engines.Engine{kv.New(), cubbyhole.New(), approle.New(), cert.New(), jwt.New(), jwt.NewOIDC(), userpass.New()}
+	return []*engines.Engine{kv.New(), cubbyhole.New(), approle.New(), cert.New(), jwt.New(), jwt.NewOIDC(), kubernetes.New(""), userpass.New()}
 }
