@@ -190,6 +190,10 @@ func (s *server) readBody(w http.ResponseWriter, r *request) error {
 	} else {
 		r.body, err = io.ReadAll(limited)
 	}
+	if err == nil {
+		r.body, err = unform(r.Header.Get("Content-Type"), r.body)
+		return err
+	}
 	return s.bodyError(err)
 }
 
