@@ -26,16 +26,9 @@ const (
 // Parse reads a policy in HCL or JSON. Its errors tell the line and are safe to
 // show to who wrote the policy.
 func Parse(name, text string) (*Policy, error) {
-	if err := checkNesting(text); err != nil {
-		return nil, err
-	}
-	file, err := read(text)
+	list, err := Objects(text)
 	if err != nil {
 		return nil, err
-	}
-	list, ok := file.Node.(*ast.ObjectList)
-	if !ok {
-		return nil, errors.New("a policy is a list of path blocks")
 	}
 	p := &Policy{Name: name}
 	for _, item := range list.Items {
@@ -50,6 +43,23 @@ func Parse(name, text string) (*Policy, error) {
 		}
 	}
 	return p, nil
+}
+
+// Objects reads HCL or JSON of bounded depth, as policies of any kind are
+// written in.
+func Objects(text string) (*ast.ObjectList, error) {
+	if err := checkNesting(text); err != nil {
+		return nil, err
+	}
+	file, err := read(text)
+	if err != nil {
+		return nil, err
+	}
+	list, ok := file.Node.(*ast.ObjectList)
+	if !ok {
+		return nil, errors.New("a policy is a list of blocks")
+	}
+	return list, nil
 }
 
 // errUnreadable is for a value that the HCL library panics on rather than
