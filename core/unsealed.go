@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
 	"sync"
 
 	"github.com/coffer-secrets/coffer/core/audit"
 	"github.com/coffer-secrets/coffer/core/identity"
+	"github.com/coffer-secrets/coffer/core/identity/oidc"
 	"github.com/coffer-secrets/coffer/core/mfa"
 	"github.com/coffer-secrets/coffer/core/mounts"
 	"github.com/coffer-secrets/coffer/core/policies"
@@ -31,6 +33,7 @@ type Unsealed struct {
 	policies *policies.Policies
 	identity *identity.Identity
 	mfa      *mfa.MFA
+	oidc     *oidc.OIDC
 	wrapping *wrapping.Wrapping
 	audit    *audit.Broker
 
@@ -65,7 +68,10 @@ func newUnsealed(c *Core, keyring *seal.Keyring) (*Unsealed, error) {
 	list := append([]*engines.Engine{tokens.Engine(u.tokens, u.policies.Missing)}, c.cfg.Engines...)
 	mounted := func() *mounts.Mounts { return u.mounts }
 	u.mfa = mfa.New(mfa.Deps{Mounts: mounted, Identity: u.identity})
-	list = append(list, identity.Engine(identity.Deps{Mounts: mounted, Routes: u.mfa.Routes(), Gone: mfa.Gone}))
+	u.oidc = oidc.New(oidc.Deps{Identity: u.identity, APIAddr: c.cfg.Info.APIAddr})
+	list = append(list, identity.Engine(identity.Deps{
+		Mounts: mounted, Routes: slices.Concat(u.mfa.Routes(), u.oidc.Routes()), Gone: mfa.Gone,
+	}))
 	list = append(list, system.New(system.Deps{
 		Mounts: mounted, Tokens: u.tokens, Policies: u.policies, ACL: u.tokenACL,
 		Wrapping: u.wrapping, Control: control{u}, RawStorage: c.cfg.RawStorage, Metrics: c.cfg.Metrics, Audit: u.audit,
