@@ -45,6 +45,16 @@ The password is asked for without echo, or read from standard input.`},
 		"cert": {mount: "cert", login: certLogin, help: `Log in with a client certificate:
   $ coffer login -method=cert -client-cert=me.pem -client-key=me-key.pem
 With name=ROLE by that role alone.`},
+		"oidc": {mount: "oidc", login: oidcLogin, help: `Log in at an OpenID Connect provider, with the browser:
+  $ coffer login -method=oidc role=engineering
+The browser comes back to port=8250 of this machine (listenaddress, callbackmethod, callbackhost and callbackport say otherwise),
+with callbackmode=direct to the server, and with callbackmode=device it may be another machine's. skip_browser=true opens none.`},
+		"jwt": {mount: "jwt", login: tokenFileLogin(""), help: `Log in with a JSON Web Token:
+  $ coffer login -method=jwt role=ci jwt=@token.txt
+It is asked for without echo, or read from standard input, unless it is given.`},
+		"kubernetes": {mount: "kubernetes", login: tokenFileLogin(podToken), help: `Log in with the token of the pod's service account:
+  $ coffer login -method=kubernetes role=app
+With jwt=@FILE with another one.`},
 	}
 }
 
@@ -93,6 +103,16 @@ func (a *app) runLogin(ctx context.Context, c *client.Client, args []string, f *
 	}
 	if s != nil && s.WrapInfo != nil && s.Auth == nil {
 		return a.secret(s) // whoever unwraps it has the token
+	}
+	if r := waiting(s); r != nil {
+		done, err := a.secondFactor(ctx, c, r)
+		if err != nil {
+			return err
+		}
+		if done == nil {
+			return a.stillWaiting(s, r)
+		}
+		s = done
 	}
 	if s == nil || s.Auth == nil || s.Auth.ClientToken == "" {
 		return failf("The server answered the login without a token.")
