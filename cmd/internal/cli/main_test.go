@@ -16,7 +16,10 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
+	"github.com/pquerna/otp"
+	"github.com/pquerna/otp/totp"
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/coffer-secrets/coffer/cmd/internal/cli"
@@ -40,7 +43,7 @@ func params(dir string, setup func(*testscript.Env) error) testscript.Params {
 			}
 			return setup(env)
 		},
-		Cmds: map[string]func(*testscript.TestScript, bool, []string){"code": exitCode, "cat": cat, "printf": printf, "set": setFromOutput, "mode": fileMode},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){"code": exitCode, "cat": cat, "printf": printf, "set": setFromOutput, "mode": fileMode, "totp": passcode},
 	}
 }
 
@@ -82,6 +85,19 @@ func cat(ts *testscript.TestScript, _ bool, args []string) {
 // printf writes text into a file.
 func printf(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(strings.Join(args[1:], " ")+"\n"), 0o600))
+}
+
+// passcode makes the TOTP passcode of a URL some periods from now the output
+// that set looks at.
+func passcode(ts *testscript.TestScript, _ bool, args []string) {
+	key, err := otp.NewKeyFromURL(args[0])
+	ts.Check(err)
+	periods, err := strconv.Atoi(args[1])
+	ts.Check(err)
+	code, err := totp.GenerateCode(key.Secret(), time.Now().Add(time.Duration(periods)*30*time.Second))
+	ts.Check(err)
+	ts.Check(ts.Exec("echo", code))
+	ts.Check(os.WriteFile(ts.MkAbs("passcode"), []byte(code+"\n"), 0o600))
 }
 
 func fileMode(ts *testscript.TestScript, _ bool, args []string) {

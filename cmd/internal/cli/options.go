@@ -35,7 +35,7 @@ func (o *options) flags() *pflag.FlagSet {
 	set.StringVar(&o.tls.ServerName, "tls-server-name", "", "Name that the server's certificate must have. Also COFFER_TLS_SERVER_NAME.")
 	set.BoolVar(&o.tls.SkipVerify, "tls-skip-verify", false, "Trust any certificate: anyone on the way can read all. Also COFFER_SKIP_VERIFY.")
 	set.StringArrayVar(&o.headers, "header", nil, "A header to add, as name=value. May be repeated.")
-	set.StringArrayVar(&o.mfa, "mfa", nil, "A second factor to send along. May be repeated.")
+	set.StringArrayVar(&o.mfa, "mfa", nil, "METHOD:PASSCODE of a second factor to send along. May be repeated.")
 	set.BoolVar(&o.outputCurl, "output-curl-string", false, "Print a curl command that would do the same, and do nothing.")
 	set.BoolVar(&o.outputPolicy, "output-policy", false, "Print the policy that the command needs, and do nothing.")
 	set.BoolVar(&o.nonInteractive, "non-interactive", false, "Never ask on the terminal.")
@@ -126,7 +126,11 @@ func (o *options) header() (http.Header, error) {
 		}
 		h.Add(name, value)
 	}
-	for _, factor := range o.mfa {
+	factors := o.mfa
+	if value, _ := client.Env("MFA"); value != "" && len(factors) == 0 {
+		factors = []string{value}
+	}
+	for _, factor := range factors {
 		h.Add("X-Vault-MFA", factor)
 	}
 	return h, nil
