@@ -47,12 +47,12 @@ func (s *Identity) Holder(tx *state.Tx, id string) (*Holder, error) {
 	cache.mu.RLock()
 	h := cache.byID[id]
 	cache.mu.RUnlock()
-	if h == nil || tx.Dirty() { // a login has just changed who is in which group
+	if h == nil || tx.Wrote(state.Identities) { // a login has just changed who is in which group
 		var err error
 		if h, err = derive(tx, id, cache.index); err != nil {
 			return nil, err
 		}
-		if !tx.Dirty() { // else it may rest on what has not been committed
+		if !tx.Wrote(state.Identities) { // else it may rest on what has not been committed
 			cache.keep(id, h)
 		}
 	}

@@ -97,7 +97,7 @@ func (p *Policies) entry(tx *state.Tx, c *compiled, key string, names []string, 
 		return known, nil
 	}
 	made, err := p.compile(tx, names, resolve)
-	if err != nil || tx.Dirty() { // may rest on what this transaction has not committed
+	if err != nil || tx.Wrote(state.Policies) { // may rest on what this transaction has not committed
 		return made, err
 	}
 	c.mu.Lock()

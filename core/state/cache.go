@@ -47,7 +47,7 @@ func (c *Cache[T]) Get(tx *Tx, key []byte, decode func(row *Row) (T, error)) (T,
 	hit := shard.rows[string(key)]
 	shard.mu.RUnlock()
 	table := tx.TableIndex(Table(key[0]))
-	if hit != nil && hit.confirmed.Load() == table && !tx.Dirty() {
+	if hit != nil && hit.confirmed.Load() == table && !tx.Wrote(Table(key[0])) {
 		// The whole table is as it was when the version was read.
 		tx.check(key, fsmpb.Check_VERSION, hit.version)
 		return hit.value, nil

@@ -1,6 +1,7 @@
 package state
 
 import (
+	"slices"
 	"sort"
 	"strings"
 
@@ -12,6 +13,11 @@ import (
 type Region struct {
 	tx     *Tx
 	prefix []byte
+	// last is the path sealed last: what is read is often written next.
+	last struct {
+		path string
+		key  []byte
+	}
 }
 
 var _ engines.Tx = (*Region)(nil)
@@ -24,11 +30,15 @@ func (r *Region) Tx() *Tx { return r.tx }
 
 // Key seals a path.
 func (r *Region) Key(path string) ([]byte, error) {
+	if path == r.last.path && r.last.key != nil {
+		return r.last.key, nil
+	}
 	key, err := r.tx.store.barrier.SealName(r.prefix, path)
 	if err != nil {
 		return nil, &engines.Error{Kind: engines.KindInvalid, Message: "the path cannot be stored: a segment is empty or too long", Cause: err}
 	}
-	return key, nil
+	r.last.path, r.last.key = path, slices.Clip(key)
+	return r.last.key, nil
 }
 
 // Get implements engines.Tx.

@@ -93,6 +93,16 @@ func (tx *Tx) Store() *Store { return tx.store }
 // Dirty reports whether the transaction has writes to commit.
 func (tx *Tx) Dirty() bool { return len(tx.writes) > 0 }
 
+// Wrote reports whether the transaction changes a table.
+func (tx *Tx) Wrote(t Table) bool {
+	for i := range tx.writes {
+		if tx.writes[i].key[0] == byte(t) {
+			return true
+		}
+	}
+	return false
+}
+
 // Mark returns the present point.
 func (tx *Tx) Mark() Mark { return Mark{writes: len(tx.writes), bytes: tx.bytes} }
 

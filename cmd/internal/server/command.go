@@ -85,6 +85,7 @@ func (f *flags) run(ctx context.Context, build Build, stdout, stderr io.Writer) 
 		return errors.New("-recovery is not offered: a store that cannot be opened is restored from a snapshot")
 	}
 	tuneMemory()
+	tuneProcessors()
 	if err := harden(); err != nil {
 		return err
 	}

@@ -2,6 +2,7 @@ package server
 
 import (
 	"os"
+	"runtime"
 	"runtime/debug"
 )
 
@@ -10,6 +11,20 @@ import (
 // request leaves garbage: at Go's 100 the collector took a tenth of the time
 // of a node under load.
 const gcPercent = 300
+
+// spareProcessors are Go's processors beyond those of the machine. The
+// goroutine that waits for the log's fsync gives its processor away and has to
+// find another one when it goes on, in the queue behind all that serve requests;
+// with some to spare it is the kernel that decides, which favours who has waited.
+const spareProcessors = 2
+
+// tuneProcessors sets how many goroutines run at once, unless whoever runs the
+// process has.
+func tuneProcessors() {
+	if os.Getenv("GOMAXPROCS") == "" {
+		runtime.GOMAXPROCS(runtime.GOMAXPROCS(0) + spareProcessors)
+	}
+}
 
 // tuneMemory sets the pace of the garbage collector, unless whoever runs the
 // process has.
