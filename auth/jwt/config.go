@@ -267,7 +267,7 @@ func writeConfig(_ context.Context, req *engines.Request, tx engines.Tx) (*engin
 	if err != nil {
 		return nil, err
 	}
-	value, err := json.Marshal(c)
+	value, err := json.Marshal(c) //nolint:gosec // the row is sealed before it is stored
 	if err != nil {
 		return nil, engines.Internal(err)
 	}

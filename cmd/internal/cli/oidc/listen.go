@@ -132,7 +132,7 @@ func OpenBrowser(ctx context.Context, address string) error {
 	case "windows":
 		name, args = "rundll32", []string{"url.dll,FileProtocolHandler", address}
 	}
-	cmd := exec.CommandContext(context.WithoutCancel(ctx), name, args...)
+	cmd := exec.CommandContext(context.WithoutCancel(ctx), name, args...) //nolint:gosec // no shell, and begin has seen that it is an address of the web
 	if err := cmd.Start(); err != nil {
 		return err
 	}
