@@ -139,7 +139,8 @@ func TestStrangersLearnNothing(t *testing.T) {
 		r.Token = kit.NoToken
 		refused(t, s.Do(r), 400, "missing client token")
 	}
-	refused(t, s.Do(kit.Request{Method: http.MethodPut, Path: "p/exists"}), 400, "cannot be")
+	s.Policy("half", `path "p/*" { capabilities = ["update"] }`)
+	refused(t, s.Do(kit.Request{Method: http.MethodPut, Path: "p/exists", Token: s.Login("half")}), 400, "cannot be")
 	refused(t, s.Do(kit.Request{Path: "none/x"}), 404, "no handler for route")
 	refused(t, s.Do(kit.Request{Method: http.MethodDelete, Path: "p/effect"}), 405, "unsupported operation")
 }
