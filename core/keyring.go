@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/json"
+	"errors"
 	"time"
 
 	"github.com/coffer-secrets/coffer/core/state"
@@ -60,7 +61,7 @@ func (u *Unsealed) changeKeyring(ctx context.Context, rootKey []byte, more map[s
 
 // putRows writes boot rows; a nil value leaves the row as it is.
 func putRows(tx *state.Tx, rows map[string][]byte) error {
-	for _, name := range []string{bootSeal, bootRecovery, bootBackup, bootBackup + "-recovery"} {
+	for _, name := range []string{bootSeal, bootRoot, bootRecovery, bootBackup, bootBackup + "-recovery"} {
 		if value := rows[name]; value != nil {
 			if err := tx.PutBoot(name, value); err != nil {
 				return err
@@ -97,6 +98,42 @@ func (u *Unsealed) keepCount(ctx context.Context) error {
 	})
 }
 
+// rotateRoot replaces the root key that the seal keeps. One that is in shares
+// is replaced with them, by those who have them.
+func (u *Unsealed) rotateRoot(ctx context.Context) error {
+	wrapper := u.core.cfg.Wrapper
+	if wrapper == nil {
+		return engines.Invalidf("the root key is in the key shares: use sys/rotate/root/init, which makes new ones")
+	}
+	key, err := seal.NewRootKey(rand.Reader)
+	if err != nil {
+		return engines.Internal(err)
+	}
+	defer clear(key)
+	wrapped, err := seal.WrapRootKey(ctx, wrapper, key)
+	if err != nil {
+		return &engines.Error{Kind: engines.KindUpstream, Message: "the seal could not wrap the root key", Cause: err}
+	}
+	u.keyMu.Lock()
+	defer u.keyMu.Unlock()
+	return u.adoptRootKey(ctx, key, map[string][]byte{bootRoot: wrapped})
+}
+
+// adoptRootKey seals the keyring under another root key, and writes with it the
+// rows that keep the key. The caller holds keyMu.
+func (u *Unsealed) adoptRootKey(ctx context.Context, key []byte, rows map[string][]byte) error {
+	err := u.changeKeyring(ctx, key, rows, func(k *seal.Keyring) (*seal.Keyring, error) {
+		return k.WithEncryptions(k.Active().Number, u.barrier.Encryptions()), nil
+	})
+	if err != nil {
+		return err
+	}
+	old := u.rootKey
+	u.rootKey = bytes.Clone(key)
+	clear(old)
+	return nil
+}
+
 // checkRootKey returns an error unless key opens the keyring.
 func (u *Unsealed) checkRootKey(key []byte) error {
 	sealed, err := state.ReadBoot(u.core.cfg.Node, bootKeyring)
@@ -120,16 +157,7 @@ func (u *Unsealed) replaceRootKey(ctx context.Context, r *rekeying) error {
 		bootSeal:   mustJSON(sealRow{Type: sealShamir, Generation: r.made}),
 		bootBackup: r.backup(),
 	}
-	err := u.changeKeyring(ctx, r.key, rows, func(k *seal.Keyring) (*seal.Keyring, error) {
-		return k.WithEncryptions(k.Active().Number, u.barrier.Encryptions()), nil
-	})
-	if err != nil {
-		return err
-	}
-	old := u.rootKey
-	u.rootKey = bytes.Clone(r.key)
-	clear(old)
-	return nil
+	return u.adoptRootKey(ctx, r.key, rows)
 }
 
 // commitBoot writes boot rows that a rekey of the recovery key made.
@@ -148,11 +176,35 @@ func (u *Unsealed) reloadKeyring() error {
 		return err
 	}
 	keyring, err := seal.OpenKeyring(u.rootKey, sealed)
+	if errors.Is(err, seal.ErrWrongKey) && u.core.cfg.Wrapper != nil {
+		keyring, err = u.reloadRootKey(sealed)
+	}
 	if err != nil {
 		return err
 	}
 	defer keyring.Zero()
 	return u.barrier.Install(keyring)
+}
+
+// reloadRootKey takes over a root key that another node has made, and opens the
+// keyring with it. The caller holds keyMu.
+func (u *Unsealed) reloadRootKey(sealed []byte) (*seal.Keyring, error) {
+	wrapped, err := state.ReadBoot(u.core.cfg.Node, bootRoot)
+	if err != nil {
+		return nil, err
+	}
+	key, err := seal.UnwrapRootKey(u.ctx, u.core.cfg.Wrapper, wrapped)
+	if err != nil {
+		return nil, err
+	}
+	keyring, err := seal.OpenKeyring(key, sealed)
+	if err != nil {
+		clear(key)
+		return nil, err
+	}
+	clear(u.rootKey)
+	u.rootKey = key
+	return keyring, nil
 }
 
 // rotateConfigKey is where the rules of automatic rotation are kept.

@@ -10,6 +10,7 @@ import (
 	"github.com/coffer-secrets/coffer/core/audit"
 	"github.com/coffer-secrets/coffer/core/identity"
 	"github.com/coffer-secrets/coffer/core/identity/oidc"
+	"github.com/coffer-secrets/coffer/core/leases"
 	"github.com/coffer-secrets/coffer/core/mfa"
 	"github.com/coffer-secrets/coffer/core/mounts"
 	"github.com/coffer-secrets/coffer/core/policies"
@@ -75,6 +76,7 @@ func newUnsealed(c *Core, keyring *seal.Keyring) (*Unsealed, error) {
 	list = append(list, system.New(system.Deps{
 		Mounts: mounted, Tokens: u.tokens, Policies: u.policies, ACL: u.tokenACL,
 		Wrapping: u.wrapping, Control: control{u}, RawStorage: c.cfg.RawStorage, Metrics: c.cfg.Metrics, Audit: u.audit,
+		Leases: leases.New(u.tokens.Leases()), Logs: c.cfg.Logs, RotateRoot: u.rotateRoot,
 		Routes: u.mfaRoutes(),
 	}))
 	if u.mounts, err = mounts.New(list, c.cfg.Limits); err != nil {

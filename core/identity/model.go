@@ -92,6 +92,16 @@ func region(tx *state.Tx) *state.Region {
 	return tx.Region(state.Prefix(state.Identities, state.RootNamespace))
 }
 
+// CountEntities tells how many entities there are.
+func CountEntities(tx *state.Tx) (int, error) {
+	n := 0
+	err := region(tx).Walk(entityDir, func(string) error {
+		n++
+		return nil
+	})
+	return n, err
+}
+
 // newID makes a random UUID (RFC 9562, version 4).
 func newID() string {
 	var id [16]byte

@@ -23,6 +23,7 @@ func (s *system) keyRoutes() []engines.Route {
 		{Pattern: "key-status", Help: "Tell of the key that values are sealed under.", Ops: []engines.Op{read(whole(s.keyStatus))}},
 		{Pattern: "rotate", Help: "Seal new values under a new key.", Sudo: true, Ops: rotate},
 		{Pattern: "rotate/keyring", Help: "Seal new values under a new key.", Sudo: true, Ops: rotate},
+		{Pattern: "rotate/root", Help: "Replace the root key that the seal keeps.", Sudo: true, Ops: []engines.Op{update(whole(s.rotateRoot))}},
 		{Pattern: "rotate/config", Help: "When the key is rotated by itself.", Fields: config, Ops: ops},
 		{Pattern: "rotate/keyring/config", Help: "When the key is rotated by itself.", Fields: config, Ops: ops},
 		{Pattern: "seal", Help: "Seal this node.", Sudo: true, Ops: []engines.Op{compute(whole(s.seal))}},
@@ -40,6 +41,10 @@ func (s *system) keyStatus(context.Context, *engines.Request, *state.Tx) (*engin
 
 func (s *system) rotate(context.Context, *engines.Request, *state.Tx) (*engines.Response, error) {
 	return &engines.Response{Then: s.Control.Rotate}, nil
+}
+
+func (s *system) rotateRoot(context.Context, *engines.Request, *state.Tx) (*engines.Response, error) {
+	return &engines.Response{Then: s.RotateRoot}, nil
 }
 
 func (s *system) rotation(_ context.Context, _ *engines.Request, tx *state.Tx) (*engines.Response, error) {

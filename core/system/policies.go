@@ -2,6 +2,8 @@ package system
 
 import (
 	"context"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/coffer-secrets/coffer/core/policies"
@@ -29,23 +31,88 @@ func (s *system) policyRoutes() []engines.Route {
 		get := whole(func(_ context.Context, req *engines.Request, tx *state.Tx) (*engines.Response, error) {
 			return s.readPolicy(req, tx, legacy)
 		})
-		return []engines.Op{read(get), update(whole(s.writePolicy)), remove(whole(s.deletePolicy))}
+		ops := []engines.Op{read(get), list(whole(s.listPolicies)), update(whole(s.writePolicy)), remove(whole(s.deletePolicy))}
+		if !legacy {
+			ops = append(ops, engines.Op{Do: engines.Patch, Trait: engines.Writes, Handler: whole(s.patchPolicy), Help: "Change what is given of an ACL policy."})
+		}
+		return ops
 	}
+	fields = append(fields, page...)
+	below := append([]engines.Field{field("name", engines.String, "What the names begin with.")}, page...)
+	detailed := []engines.Op{list(whole(s.listDetailed))}
 	return []engines.Route{
 		{Pattern: "policies/acl", Help: "List the ACL policies.", Fields: page, Ops: []engines.Op{list(whole(s.listPolicies))}},
 		{Pattern: "policies/acl/{name}", Help: "Read, write and delete an ACL policy.", Fields: fields, Ops: one(false)},
+		{Pattern: "policies/detailed/acl", Help: "List the ACL policies with what they say.", Fields: page, Ops: detailed},
+		{Pattern: "policies/detailed/acl/{name}", Help: "List the ACL policies with what they say.", Fields: below, Ops: detailed},
 		{Pattern: "policy", Help: "List the ACL policies.", Fields: page, Ops: []engines.Op{list(whole(s.listPolicies)), read(whole(s.listPolicies))}},
 		{Pattern: "policy/{name}", Help: "Read, write and delete an ACL policy.", Fields: fields, Ops: one(true)},
 	}
 }
 
 func (s *system) listPolicies(_ context.Context, req *engines.Request, tx *state.Tx) (*engines.Response, error) {
-	page := engines.Page{After: req.Fields.String("after"), Limit: int(req.Fields.Int("limit"))}
-	names, err := s.Policies.List(tx, page)
+	names, err := s.policyNames(req, tx)
 	if err != nil {
 		return nil, err
 	}
 	return both(map[string]any{"keys": names, "policies": names}), nil
+}
+
+// policyNames is a page of the names that begin with the one in the path, if
+// there is one there.
+func (s *system) policyNames(req *engines.Request, tx *state.Tx) ([]string, error) {
+	page := engines.Page{After: req.Fields.String("after"), Limit: int(req.Fields.Int("limit"))}
+	prefix, _ := req.Fields.Get("name").(string)
+	if prefix == "" {
+		return s.Policies.List(tx, page)
+	}
+	names, err := s.Policies.List(tx, engines.Page{After: page.After})
+	if err != nil {
+		return nil, err
+	}
+	prefix = strings.ToLower(strings.TrimSuffix(prefix, "/"))
+	names = slices.DeleteFunc(names, func(name string) bool { return !strings.HasPrefix(name, prefix) })
+	if len(names) == 0 {
+		return nil, engines.NotFound()
+	}
+	if page.Limit > 0 && page.Limit < len(names) {
+		names = names[:page.Limit]
+	}
+	return names, nil
+}
+
+func (s *system) listDetailed(_ context.Context, req *engines.Request, tx *state.Tx) (*engines.Response, error) {
+	names, err := s.policyNames(req, tx)
+	if err != nil {
+		return nil, err
+	}
+	info := make(map[string]any, len(names))
+	for _, name := range names {
+		if name == policy.Root {
+			info[name] = map[string]any{"name": name, "policy": ""}
+			continue
+		}
+		p, err := s.Policies.Get(tx, name)
+		if err != nil {
+			return nil, err
+		}
+		if p != nil {
+			info[name] = showPolicy(p, "policy")
+		}
+	}
+	return data(map[string]any{"keys": names, "key_info": info}), nil
+}
+
+// showPolicy is what is told of a policy, with its text under a name.
+func showPolicy(p *policies.Stored, text string) map[string]any {
+	out := map[string]any{
+		"name": p.Name, text: p.Text, "version": p.Version, "cas_required": p.CASRequired,
+		"modified": p.Modified.Format(time.RFC3339Nano),
+	}
+	if !p.Expiration.IsZero() {
+		out["expiration"] = p.Expiration.Format(time.RFC3339Nano)
+	}
+	return out
 }
 
 func (s *system) readPolicy(req *engines.Request, tx *state.Tx, legacy bool) (*engines.Response, error) {
@@ -67,14 +134,7 @@ func (s *system) readPolicy(req *engines.Request, tx *state.Tx, legacy bool) (*e
 	if p == nil {
 		return nil, engines.NotFound()
 	}
-	out := map[string]any{
-		"name": p.Name, text: p.Text, "version": p.Version, "cas_required": p.CASRequired,
-		"modified": p.Modified.Format(time.RFC3339Nano),
-	}
-	if !p.Expiration.IsZero() {
-		out["expiration"] = p.Expiration.Format(time.RFC3339Nano)
-	}
-	return both(out), nil
+	return both(showPolicy(p, text)), nil
 }
 
 // policyName is the one form of the name that the request gives.
@@ -99,7 +159,38 @@ func (s *system) writePolicy(_ context.Context, req *engines.Request, tx *state.
 	if text == "" {
 		return nil, engines.Invalidf("'policy' parameter not supplied or empty")
 	}
-	change := policies.Change{Text: fromBase64(text), Expiration: f.Time("expiration")}
+	change := policyChange(req, fromBase64(text))
+	return nil, s.Policies.Put(tx, name, change)
+}
+
+// patchPolicy changes what is given; a policy must be there.
+func (s *system) patchPolicy(_ context.Context, req *engines.Request, tx *state.Tx) (*engines.Response, error) {
+	name, err := policyName(req)
+	if err != nil {
+		return nil, err
+	}
+	stored, err := s.Policies.Get(tx, name)
+	if err != nil {
+		return nil, err
+	}
+	if stored == nil {
+		return nil, engines.NotFound()
+	}
+	text := stored.Text
+	if given := req.Fields.String("policy"); given != "" {
+		text = fromBase64(given)
+	}
+	change := policyChange(req, text)
+	if !req.Fields.Has("expiration") && !req.Fields.Has("ttl") {
+		change.Expiration = stored.Expiration
+	}
+	return nil, s.Policies.Put(tx, name, change)
+}
+
+// policyChange is what a request asks to be written.
+func policyChange(req *engines.Request, text string) policies.Change {
+	f := req.Fields
+	change := policies.Change{Text: text, Expiration: f.Time("expiration")}
 	if ttl := f.Duration("ttl"); ttl > 0 {
 		change.Expiration = req.Now.Add(ttl)
 	}
@@ -111,7 +202,7 @@ func (s *system) writePolicy(_ context.Context, req *engines.Request, tx *state.
 		required := f.Bool("cas_required")
 		change.CASRequired = &required
 	}
-	return nil, s.Policies.Put(tx, name, change)
+	return change
 }
 
 func (s *system) deletePolicy(_ context.Context, req *engines.Request, tx *state.Tx) (*engines.Response, error) {

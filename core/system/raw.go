@@ -13,11 +13,15 @@ import (
 // of their keys. They are there only if the configuration asks for them.
 func (s *system) rawRoutes() []engines.Route {
 	path := field("path", engines.String, "The row's key in hex.")
-	page := []engines.Field{path, {Name: "after", Type: engines.String, Query: true, Help: "List keys after this one."}, {Name: "limit", Type: engines.Int, Query: true, Help: "List so many keys."}}
+	path.Query = true
+	page := []engines.Field{path, field("value", engines.String, "What to store."), {Name: "encoding", Type: engines.String, Allowed: []string{"", "base64"}, Help: "\"base64\" if the value is written so."},
+		field("compressed", engines.Bool, "Must be false: rows are not compressed."), field("compression_type", engines.String, "Must be empty."), {Name: "after", Type: engines.String, Query: true, Help: "List keys after this one."}, {Name: "limit", Type: engines.Int, Query: true, Help: "List so many keys."}}
 	return []engines.Route{
-		{Pattern: "raw", Help: "List the keys of stored rows.", Sudo: true, Fields: page, Ops: []engines.Op{list(whole(s.rawList))}},
-		{Pattern: "raw/{path}", Help: "Read a stored row, or list the keys below a prefix.", Sudo: true, Fields: page, Ops: []engines.Op{
-			read(whole(s.rawRead)), list(whole(s.rawList)), remove(whole(s.rawDelete)),
+		{Pattern: "raw", Help: "List the keys of stored rows.", Sudo: true, Fields: page, Ops: []engines.Op{
+			list(whole(s.rawList)), update(whole(s.rawWrite)), remove(whole(s.rawDelete)),
+		}},
+		{Pattern: "raw/{path}", Help: "Read, write and delete a stored row, or list the keys below a prefix.", Sudo: true, Fields: page, Ops: []engines.Op{
+			read(whole(s.rawRead)), list(whole(s.rawList)), update(whole(s.rawWrite)), remove(whole(s.rawDelete)),
 		}},
 	}
 }
@@ -76,10 +80,41 @@ func (s *system) rawRead(_ context.Context, req *engines.Request, tx *state.Tx) 
 	return data(map[string]any{"value": base64.StdEncoding.EncodeToString(row.Value)}), nil
 }
 
+// rawWrite changes what a row holds. When it ends, and with whom, stays.
+func (s *system) rawWrite(_ context.Context, req *engines.Request, tx *state.Tx) (*engines.Response, error) {
+	key, err := rawKey(req)
+	if err != nil {
+		return nil, err
+	}
+	f := req.Fields
+	value := []byte(f.String("value"))
+	switch {
+	case len(key) == 0:
+		return nil, engines.Invalidf("path: the row's key in hex is missing")
+	case f.Bool("compressed") || f.String("compression_type") != "":
+		return nil, engines.Invalidf("rows are not compressed")
+	case f.String("encoding") == "base64":
+		if value, err = base64.StdEncoding.DecodeString(f.String("value")); err != nil {
+			return nil, engines.Invalidf("value: not in base64")
+		}
+	}
+	row, err := tx.Get(key)
+	if err != nil {
+		return nil, err
+	}
+	if row == nil {
+		return nil, engines.Invalidf("there is no such row: only what a stored row holds can be changed")
+	}
+	return nil, tx.Put(key, value, state.PutOptions{Expiry: row.Expiry, Owner: row.Owner})
+}
+
 func (s *system) rawDelete(_ context.Context, req *engines.Request, tx *state.Tx) (*engines.Response, error) {
 	key, err := rawKey(req)
 	if err != nil {
 		return nil, err
+	}
+	if len(key) == 0 {
+		return nil, engines.Invalidf("path: the row's key in hex is missing")
 	}
 	return nil, tx.Delete(key)
 }

@@ -5,6 +5,8 @@ import (
 	"slices"
 
 	"github.com/coffer-secrets/coffer/core/audit"
+	"github.com/coffer-secrets/coffer/core/leases"
+	"github.com/coffer-secrets/coffer/core/logs"
 	"github.com/coffer-secrets/coffer/core/mounts"
 	"github.com/coffer-secrets/coffer/core/policies"
 	"github.com/coffer-secrets/coffer/core/policy"
@@ -71,13 +73,18 @@ type Deps struct {
 	Tokens   *tokens.Tokens
 	Policies *policies.Policies
 	// ACL is what a token may do.
-	ACL        func(tx *state.Tx, t *tokens.Token) (*policy.ACL, error)
-	Wrapping   *wrapping.Wrapping
+	ACL      func(tx *state.Tx, t *tokens.Token) (*policy.ACL, error)
+	Wrapping *wrapping.Wrapping
+	// RotateRoot replaces the root key.
+	RotateRoot func(ctx context.Context) error
 	Control    Control
 	RawStorage bool
 	// Metrics returns the node's metrics as text, with its content type.
 	Metrics func() (body []byte, contentType string, err error)
 	Audit   *audit.Broker
+	Leases  *leases.Leases
+	// Logs is the node's log; nil if its levels cannot be changed.
+	Logs *logs.Hub
 	// Routes are what others serve below sys/.
 	Routes []engines.Route
 }
@@ -97,7 +104,8 @@ func New(deps Deps) *engines.Engine {
 
 func (s *system) routes() []engines.Route {
 	list := slices.Concat(s.mountRoutes(), s.authRoutes(), s.policyRoutes(), s.capabilityRoutes(), s.wrappingRoutes(),
-		s.keyRoutes(), s.settingRoutes(), s.infoRoutes(), s.uiRoutes(), toolRoutes(), s.explainRoutes(), s.auditRoutes(), s.Routes)
+		s.keyRoutes(), s.settingRoutes(), s.infoRoutes(), s.uiRoutes(), toolRoutes(), s.explainRoutes(), s.auditRoutes(),
+		s.leaseRoutes(), s.lockedRoutes(), s.loggerRoutes(), s.inspectRoutes(), s.passwordRoutes(), s.Routes)
 	if s.RawStorage {
 		list = append(list, s.rawRoutes()...)
 	}

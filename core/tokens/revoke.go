@@ -82,6 +82,11 @@ func (s *Tokens) RevokeExpired(tx *state.Tx, row []byte) error {
 	if err != nil || t == nil || !t.expired(tx.Now()) {
 		return err
 	}
+	return s.removeAndReap(tx, key)
+}
+
+// removeAndReap removes one token and leaves its descendants to Reap.
+func (s *Tokens) removeAndReap(tx *state.Tx, key []byte) error {
 	children, err := s.children(tx, key, 1)
 	if err != nil {
 		return err
