@@ -7,7 +7,7 @@ export CGO_ENABLED ?= 0
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 LDFLAGS := -s -w -X main.version=$(VERSION)
 
-.PHONY: build run test unit race lint conformance bench fuzz proto tidy clean
+.PHONY: build run test unit race lint conformance bench profile fuzz proto tidy clean
 
 build: ## the binary, in bin/
 	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/coffer ./cmd/coffer
@@ -34,6 +34,9 @@ lint:
 
 bench: build ## KV reads and writes, and token creations, as fractions of their floors
 	$(GO) run ./testing/bench -binary bin/coffer
+
+profile: build ## what the compiler is told of where the time goes; commit what changes
+	$(GO) run ./testing/bench -binary bin/coffer -profile cmd/coffer/default.pgo
 
 FUZZTIME ?= 30s
 fuzz: ## every fuzz target in turn

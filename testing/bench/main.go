@@ -22,6 +22,8 @@ type options struct {
 	round  time.Duration
 	// secrets, if set, measures what so many cost instead.
 	secrets int
+	// profile, if set, is where a profile of the server goes instead.
+	profile string
 }
 
 func main() {
@@ -31,6 +33,7 @@ func main() {
 	flag.IntVar(&o.rounds, "rounds", 3, "rounds of each measurement; the median counts")
 	flag.DurationVar(&o.round, "round", 3*time.Second, "length of a round")
 	flag.IntVar(&o.secrets, "secrets", 0, "measure what it costs to hold so many secrets, instead of rates")
+	flag.StringVar(&o.profile, "profile", "", "write a CPU profile of the server under each load to this file, instead of rates")
 	floor := flag.Bool("serve-floor", false, "serve the floor of reads, for another process of this program")
 	flag.Parse()
 	work := run
@@ -39,6 +42,8 @@ func main() {
 		work = func(ctx context.Context, _ options) error { return serveHTTPFloor(ctx) }
 	case o.secrets > 0:
 		work = measureSize
+	case o.profile != "":
+		work = writeProfile
 	}
 	ctx, cancel := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
 	defer cancel()
