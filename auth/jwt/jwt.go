@@ -68,5 +68,5 @@ func (e *engine) routes() []engines.Route {
 			Ops: []engines.Op{{Do: engines.Update, Trait: engines.Writes, Ahead: e.verifyLogin, Handler: login}},
 		},
 	}
-	return append(routes, e.oidcRoutes()...)
+	return append(append(routes, e.oidcRoutes()...), e.programRoutes()...)
 }

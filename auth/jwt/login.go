@@ -312,6 +312,13 @@ func renew(_ context.Context, req *engines.Renewal, tx engines.Tx) (*engines.Tok
 	if err := json.Unmarshal(req.Private, &p); err != nil {
 		return nil, engines.Internal(err)
 	}
+	if p.Program {
+		r, _, err := loadProgramRole(tx, p.Role)
+		if err == nil && r == nil {
+			err = auth.ErrGone("role")
+		}
+		return nil, err // what the program gave stays
+	}
 	r, _, err := loadRole(tx, p.Role)
 	if err != nil {
 		return nil, err
