@@ -125,7 +125,7 @@ func TestBrowser(t *testing.T) {
 	denyFinish(t, h, "Login failed. access_denied", url.Values{"error": {"access_denied"}, "state": third["state"]}, "known")
 	denyFinish(t, h, "no words that are known", url.Values{"error": {"<script>"}, "state": third["state"]}, "known")
 	denyFinish(t, h, "another provider's", url.Values{"iss": {"https://other"}, "state": third["state"], "code": third["code"]}, "known")
-	if auth, err = finish(h, third, "known"); err != nil {
+	if _, err = finish(h, third, "known"); err != nil {
 		t.Errorf("after failures that were another's: %v", err)
 	}
 	provider.QueueUser(&mockoidc.MockUser{Subject: "id-8", PreferredUsername: "eve", Groups: []string{"a"}})
