@@ -24,6 +24,7 @@ type options struct {
 	secrets int
 	// profile, if set, is where a profile of the server goes instead.
 	profile string
+	timing  bool
 }
 
 func main() {
@@ -34,6 +35,7 @@ func main() {
 	flag.DurationVar(&o.round, "round", 3*time.Second, "length of a round")
 	flag.IntVar(&o.secrets, "secrets", 0, "measure what it costs to hold so many secrets, instead of rates")
 	flag.StringVar(&o.profile, "profile", "", "write a CPU profile of the server under each load to this file, instead of rates")
+	flag.BoolVar(&o.timing, "timing", false, "compare how long failed logins take with names that exist and with others, instead of rates")
 	floor := flag.Bool("serve-floor", false, "serve the floor of reads, for another process of this program")
 	flag.Parse()
 	work := run
@@ -42,6 +44,8 @@ func main() {
 		work = func(ctx context.Context, _ options) error { return serveHTTPFloor(ctx) }
 	case o.secrets > 0:
 		work = measureSize
+	case o.timing:
+		work = measureTiming
 	case o.profile != "":
 		work = writeProfile
 	}
@@ -86,7 +90,11 @@ func run(ctx context.Context, o options) error {
 	fmt.Printf("%d CPUs, %d connections, %d rounds of %s; rates are medians, in answers a second\n\n",
 		runtime.NumCPU(), o.conns, o.rounds, o.round)
 	fmt.Printf("%-14s %10s %10s %10s %10s   %-20s %10s %7s %6s\n", "work", "rate", "p50", "p99", "max", "floor", "rate", "ratio", "goal")
-	for _, w := range works() {
+	login, err := appRoleLogin(ctx, r.server.addr, o.conns)
+	if err != nil {
+		return err
+	}
+	for _, w := range append(works(), login) {
 		if err := r.measure(ctx, w); err != nil {
 			return fmt.Errorf("%s: %w", w.name, err)
 		}

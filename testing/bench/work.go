@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"net/http"
 )
@@ -40,6 +41,21 @@ func works() []work {
 		{"kv v2 read", floorHTTP, 0.5, http.StatusOK, pick(reads)},
 		{"token create", floorRaft, 0.4, http.StatusOK, func(int, int) []byte { return create }},
 	}
+}
+
+// appRoleLogin prepares a role with a secret id for each connection, as each
+// instance of a program has its own.
+func appRoleLogin(ctx context.Context, addr string, conns int) (work, error) {
+	a := admin{ctx: ctx, addr: addr}
+	a.post("sys/auth/approle", `{"type":"approle"}`)
+	a.post("auth/approle/role/app", `{"token_policies":"default","token_ttl":"1h"}`)
+	role := a.do(http.MethodGet, "auth/approle/role/app/role-id", "")["role_id"]
+	list := make([][]byte, conns)
+	for i := range list {
+		secret := a.post("auth/approle/role/app/secret-id", `{}`)["secret_id"]
+		list[i] = message(http.MethodPost, "/v1/auth/approle/login", "", fmt.Sprintf(`{"role_id":%q,"secret_id":%q}`, role, secret))
+	}
+	return work{"approle login", floorRaft, 0.35, http.StatusOK, func(conn, _ int) []byte { return list[conn] }}, a.err
 }
 
 func messages(method, body string) [][]byte {
