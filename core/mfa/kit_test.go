@@ -2,6 +2,7 @@ package mfa_test
 
 import (
 	"bytes"
+	"context"
 	"encoding/base64"
 	"image/png"
 	"net/http"
@@ -11,14 +12,34 @@ import (
 	"github.com/pquerna/otp"
 	"github.com/pquerna/otp/totp"
 
+	"github.com/coffer-secrets/coffer/core/state"
+	"github.com/coffer-secrets/coffer/engines"
 	"github.com/coffer-secrets/coffer/testing/kit"
 )
 
 type body = map[string]any
 
-const password = "correct horse"
+// trusting is a way to log in that believes everybody, and so is quick.
+func trusting() *engines.Engine {
+	return &engines.Engine{Type: "trusting", Class: engines.ClassAuth, Help: "Believes everybody.", Table: func(engines.Mount) (*engines.Table, error) {
+		return &engines.Table{Help: "Believes everybody.", Routes: []engines.Route{{
+			Pattern: "login/{name}", Help: "Log in.", Public: true,
+			Fields: []engines.Field{{Name: "name", Type: engines.String, Help: "Who."}, {Name: "policies", Type: engines.Strings, Help: "Policies."}},
+			Ops: []engines.Op{{Do: engines.Update, Trait: engines.Writes, Handler: func(_ context.Context, req *engines.Request, _ engines.Tx) (*engines.Response, error) {
+				name := req.Fields.String("name")
+				return &engines.Response{Auth: &engines.Auth{DisplayName: name, Alias: name, Policies: req.Fields.Strings("policies")}}, nil
+			}}},
+		}, {
+			Pattern: "spoil", Help: "Make the rules unreadable.", Public: true,
+			Ops: []engines.Op{{Do: engines.Update, Trait: engines.Writes, Handler: func(_ context.Context, _ *engines.Request, tx engines.Tx) (*engines.Response, error) {
+				all := tx.(*state.Region).Tx() //nolint:forcetypeassert // the core's own
+				return nil, all.Region(state.Prefix(state.Factors, state.RootNamespace)).Put("enforcement/x", []byte("{"))
+			}}},
+		}}}, nil
+	}}
+}
 
-// scene is a server on which alice and bob log in with passwords, and a method.
+// scene is a server on which alice and bob log in, and a method.
 type scene struct {
 	*kit.Server
 	t                *testing.T
@@ -31,12 +52,11 @@ type scene struct {
 func started(t *testing.T) *scene {
 	t.Helper()
 	clock := kit.NewClock()
-	s := &scene{Server: kit.New(t, kit.At(clock)), t: t, clock: clock, entities: map[string]string{}, keys: map[string]*otp.Key{}}
-	s.Put("sys/auth/userpass", body{"type": "userpass"})
-	s.accessor = s.Get("sys/auth/userpass").Text("data", "accessor")
+	s := &scene{Server: kit.New(t, kit.At(clock), kit.Engines(trusting())), t: t, clock: clock, entities: map[string]string{}, keys: map[string]*otp.Key{}}
+	s.Put("sys/auth/who", body{"type": "trusting"})
+	s.accessor = s.Get("sys/auth/who").Text("data", "accessor")
 	s.method = s.Put("identity/mfa/method/totp", body{"issuer": "Coffer", "method_name": "phone"}).Text("data", "method_id")
 	for _, name := range []string{"alice", "bob"} {
-		s.Put("auth/userpass/users/"+name, body{"password": password})
 		s.entities[name] = s.login(name, nil).Text("auth", "entity_id")
 		made := s.Put("identity/mfa/method/totp/admin-generate", body{"method_id": s.method, "entity_id": s.entities[name]})
 		key, err := otp.NewKeyFromURL(made.Text("data", "url"))
@@ -65,7 +85,7 @@ func (s *scene) enforce(target body) {
 func (s *scene) login(name string, header http.Header) *kit.Response {
 	s.t.Helper()
 	return s.Do(kit.Request{
-		Method: http.MethodPut, Path: "auth/userpass/login/" + name, Token: kit.NoToken, Header: header, Body: body{"password": password},
+		Method: http.MethodPut, Path: "auth/who/login/" + name, Token: kit.NoToken, Header: header, Body: body{"policies": "own"},
 	})
 }
 

@@ -78,7 +78,7 @@ func TestOnePasscodeRaced(t *testing.T) {
 func TestOneLoginRaced(t *testing.T) {
 	t.Parallel()
 	s := started(t)
-	s.enforce(body{"auth_method_types": []string{"userpass"}})
+	s.enforce(body{"auth_method_types": []string{"trusting"}})
 	id := s.waits("alice")
 	codes := []string{s.code("alice", -1), s.code("alice", 0), s.code("alice", 1)}
 	var won atomic.Int64
@@ -187,8 +187,22 @@ func TestWhatHoldsNow(t *testing.T) {
 	s.Put("identity/entity/id/"+s.entities["alice"], body{"disabled": true})
 	refused(t, s.validate(id, s.code("alice", 0)), http.StatusForbidden, "permission denied")
 	s.Put("identity/entity/id/"+s.entities["alice"], body{"disabled": false})
-	s.Delete("sys/auth/userpass")
+	s.Delete("sys/auth/who")
 	refused(t, s.validate(id, s.code("alice", 0)), http.StatusForbidden, "permission denied")
+}
+
+// TestUnreadableRulesRefuse: who cannot know what to ask for lets nobody in.
+func TestUnreadableRulesRefuse(t *testing.T) {
+	t.Parallel()
+	s := started(t)
+	s.enforce(body{"identity_entity_ids": s.entities["alice"]})
+	id := s.waits("alice")
+	s.good(s.login("bob", nil))
+	s.Put("auth/who/spoil", nil)
+	for _, name := range []string{"alice", "bob"} {
+		refused(t, s.login(name, nil), http.StatusInternalServerError, "internal error")
+	}
+	refused(t, s.validate(id, s.code("alice", 0)), http.StatusInternalServerError, "internal error")
 }
 
 // TestWhoIsAsked: each kind of target covers whom it names, and nobody else.
@@ -198,7 +212,7 @@ func TestWhoIsAsked(t *testing.T) {
 	inner := s.Put("identity/group", body{"name": "inner", "member_entity_ids": s.entities["alice"]}).Text("data", "id")
 	outer := s.Put("identity/group", body{"name": "outer", "member_group_ids": inner}).Text("data", "id")
 	for target, both := range map[string]bool{
-		"auth_method_types=userpass": true, "auth_method_accessors=" + s.accessor: true, "identity_entity_ids=" + s.entities["alice"]: false,
+		"auth_method_types=trusting": true, "auth_method_accessors=" + s.accessor: true, "identity_entity_ids=" + s.entities["alice"]: false,
 		"identity_group_ids=" + inner: false, "identity_group_ids=" + outer: false,
 	} {
 		name, value, _ := strings.Cut(target, "=")
@@ -224,7 +238,6 @@ func TestSecrets(t *testing.T) {
 	t.Parallel()
 	s := started(t)
 	s.Policy("own", `path "identity/mfa/method/totp/generate" { capabilities = ["update"] }`)
-	s.Put("auth/userpass/users/carol", body{"password": password, "token_policies": "own"})
 	carol := s.login("carol", nil)
 	generate := func(token string) *kit.Response {
 		return s.Do(kit.Request{Method: http.MethodPut, Path: "identity/mfa/method/totp/generate", Token: token, Body: body{"method_id": s.method}})
@@ -266,15 +279,15 @@ func TestRows(t *testing.T) {
 		refused(t, s.Do(kit.Request{Method: http.MethodPut, Path: "identity/mfa/method/totp", Body: b}), http.StatusBadRequest, "")
 	}
 	for _, b := range []body{
-		{}, {"mfa_method_ids": s.method}, {"mfa_method_ids": "x", "auth_method_types": "userpass"},
+		{}, {"mfa_method_ids": s.method}, {"mfa_method_ids": "x", "auth_method_types": "trusting"},
 		{"mfa_method_ids": s.method, "auth_method_types": "nosuch"}, {"mfa_method_ids": s.method, "auth_method_accessors": "nosuch"},
 		{"mfa_method_ids": s.method, "identity_group_ids": s.method}, {"mfa_method_ids": s.method, "identity_entity_ids": s.method},
 	} {
 		refused(t, s.Do(kit.Request{Method: http.MethodPut, Path: "identity/mfa/login-enforcement/strict", Body: b}), http.StatusBadRequest, "")
 	}
-	s.enforce(body{"auth_method_types": "userpass"})
+	s.enforce(body{"auth_method_types": "trusting"})
 	refused(t, s.Do(kit.Request{Method: http.MethodDelete, Path: "identity/mfa/method/totp/" + s.method}), http.StatusBadRequest, "still used")
-	if r := s.Get("identity/mfa/login-enforcement/strict"); !slices.Equal(r.Strings("data", "auth_method_types"), []string{"userpass"}) {
+	if r := s.Get("identity/mfa/login-enforcement/strict"); !slices.Equal(r.Strings("data", "auth_method_types"), []string{"trusting"}) {
 		t.Errorf("read %s", r.Raw)
 	}
 	s.List("identity/mfa/login-enforcement")

@@ -214,7 +214,7 @@ func (s *secret) match(passcode string, used uint64, now time.Time) (uint64, err
 	present := now.Unix() / int64(s.Period/time.Second)
 	var found []uint64
 	for at := present - s.Skew; at <= present+s.Skew; at++ {
-		step := uint64(max(at, 0)) //nolint:gosec // not negative
+		step := uint64(max(at, 0))
 		ok, err := hotp.ValidateCustom(passcode, step, s.Key, opts)
 		if err != nil {
 			return 0, engines.Internal(nil) // the cause may tell of the secret

@@ -72,7 +72,7 @@ func (m *MFA) generate(req *engines.Request, tx *state.Tx, entity string) (*engi
 		return nil, err
 	}
 	key, err := totp.Generate(totp.GenerateOpts{
-		Issuer: method.Issuer, AccountName: entity, Period: uint(method.Period / time.Second), SecretSize: uint(method.KeySize), //nolint:gosec // both are bounded
+		Issuer: method.Issuer, AccountName: entity, Period: uint(method.Period / time.Second), SecretSize: uint(method.KeySize),
 		Digits: otp.Digits(method.Digits), Algorithm: hash,
 	})
 	if err != nil {

@@ -56,7 +56,7 @@ func (a *app) secondFactor(ctx context.Context, c *client.Client, r *mfaRequirem
 				if ctx.Err() != nil || len(payload) > 0 {
 					return nil, err
 				}
-				return nil, nil //nolint:nilerr // there is nobody to ask
+				return nil, nil // there is nobody to ask
 			}
 			if passcode != "" {
 				payload[m.ID] = []string{passcode}

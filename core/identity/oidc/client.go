@@ -271,6 +271,10 @@ func (c *Client) set(f engines.Values) (err error) {
 	if f.Has("client_credentials") {
 		c.Credentials = f.Bool("client_credentials")
 	}
+	return c.check()
+}
+
+func (c *Client) check() error {
 	for _, text := range c.RedirectURIs {
 		if u, err := url.Parse(text); err != nil || u.Scheme == "" || u.Fragment != "" || u.Host == "" && u.Path == "" && u.Opaque == "" {
 			return engines.Invalidf("redirect_uris: expected absolute URIs without a fragment")

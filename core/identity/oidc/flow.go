@@ -164,10 +164,10 @@ func (g *grant) answers(verifier string) bool {
 // no error if not.
 func (o *OIDC) person(tx *state.Tx, c *Client, entity string) (*identity.Holder, error) {
 	h, err := o.Identity.Holder(tx, entity)
-	if engines.KindOf(err) == engines.KindDenied && err != nil {
-		return nil, nil
-	}
 	if err != nil {
+		if engines.KindOf(err) == engines.KindDenied {
+			err = nil
+		}
 		return nil, err
 	}
 	ok, err := c.assigned(tx, h)

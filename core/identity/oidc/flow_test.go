@@ -21,8 +21,8 @@ func TestCodeFlow(t *testing.T) {
 	s := started(t)
 	s.Put("identity/oidc/scope/profile", body{"template": `{"user": {{identity.entity.aliases.` + s.accessor + `.name}}, "at": {{time.now}}}`})
 	s.Put(provider, body{"scopes_supported": "profile"})
+	a := s.client("app", body{"key": "default"})
 	for _, style := range []oauth2.AuthStyle{oauth2.AuthStyleInHeader, oauth2.AuthStyleInParams} {
-		a := s.client("app", nil)
 		p, err := oidc.NewProvider(t.Context(), s.URL+"/v1/"+provider)
 		if err != nil {
 			t.Fatal(err)

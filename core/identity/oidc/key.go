@@ -270,32 +270,10 @@ type due struct {
 // Rotate rotates the keys whose time has come. It is the leader's work, and
 // costs nothing while none has.
 func (o *OIDC) Rotate(ctx context.Context, store *state.Store) error {
-	ready := make(map[string]*pair)
-	err := store.Local(func(tx *state.Tx) error {
-		index := tx.TableIndex(state.Issuers)
-		if known := o.due.Load(); known != nil && known.index == index && (known.at.IsZero() || tx.Now().Before(known.at)) {
-			return nil
-		}
-		keys, err := all[Key](tx, keyDir)
-		if err != nil {
-			return err
-		}
-		next := due{index: index}
-		for name, k := range keys {
-			switch {
-			case k.Current == nil:
-				continue
-			case !tx.Now().Before(k.Due):
-				if ready[name], err = newPair(k.Algorithm); err != nil {
-					return err
-				}
-			}
-			if next.at.IsZero() || k.Due.Before(next.at) {
-				next.at = k.Due
-			}
-		}
-		o.due.Store(&next)
-		return nil
+	var ready map[string]*pair
+	err := store.Local(func(tx *state.Tx) (err error) {
+		ready, err = o.ready(tx)
+		return err
 	})
 	if err != nil || len(ready) == 0 {
 		return err
@@ -309,10 +287,8 @@ func (o *OIDC) Rotate(ctx context.Context, store *state.Store) error {
 			if k == nil || k.Current == nil || tx.Now().Before(k.Due) {
 				continue // somebody was faster
 			}
-			if k.Next != nil && fresh != nil {
-				if err := k.rotate(tx.Now(), k.Verification, fresh); err != nil {
-					return err
-				}
+			if err := k.rotate(tx.Now(), k.Verification, fresh); err != nil {
+				return err
 			}
 			if err := save(region(tx), keyDir+name, k, state.PutOptions{}); err != nil {
 				return err
@@ -321,4 +297,33 @@ func (o *OIDC) Rotate(ctx context.Context, store *state.Store) error {
 		return nil
 	})
 	return err
+}
+
+// ready makes what shall follow in the rings whose time has come, before the
+// transaction that rotates them: it takes long.
+func (o *OIDC) ready(tx *state.Tx) (map[string]*pair, error) {
+	index := tx.TableIndex(state.Issuers)
+	if known := o.due.Load(); known != nil && known.index == index && (known.at.IsZero() || tx.Now().Before(known.at)) {
+		return nil, nil
+	}
+	keys, err := all[Key](tx, keyDir)
+	if err != nil {
+		return nil, err
+	}
+	fresh, next := make(map[string]*pair), due{index: index}
+	for name, k := range keys {
+		if k.Current == nil {
+			continue
+		}
+		if !tx.Now().Before(k.Due) {
+			if fresh[name], err = newPair(k.Algorithm); err != nil {
+				return nil, err
+			}
+		}
+		if next.at.IsZero() || k.Due.Before(next.at) {
+			next.at = k.Due
+		}
+	}
+	o.due.Store(&next)
+	return fresh, nil
 }

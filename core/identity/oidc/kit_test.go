@@ -1,6 +1,7 @@
 package oidc_test
 
 import (
+	"context"
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
@@ -10,10 +11,24 @@ import (
 	"testing"
 	"time"
 
+	"github.com/coffer-secrets/coffer/engines"
 	"github.com/coffer-secrets/coffer/testing/kit"
 )
 
 type body = map[string]any
+
+// trusting is a way to log in that believes everybody, and so is quick.
+func trusting() *engines.Engine {
+	return &engines.Engine{Type: "trusting", Class: engines.ClassAuth, Help: "Believes everybody.", Table: func(engines.Mount) (*engines.Table, error) {
+		return &engines.Table{Help: "Believes everybody.", Routes: []engines.Route{{
+			Pattern: "login/{name}", Help: "Log in.", Public: true, Fields: []engines.Field{{Name: "name", Type: engines.String, Help: "Who."}},
+			Ops: []engines.Op{{Do: engines.Update, Trait: engines.Writes, Handler: func(_ context.Context, req *engines.Request, _ engines.Tx) (*engines.Response, error) {
+				name := req.Fields.String("name")
+				return &engines.Response{Auth: &engines.Auth{DisplayName: name, Alias: name, Policies: []string{"tokens"}}}, nil
+			}}},
+		}}}, nil
+	}}
+}
 
 // scene is a server on which alice, bob and carol log in. Clients are tried
 // against its default provider, whose issuer is the server's own URL.
@@ -31,14 +46,14 @@ const provider = "identity/oidc/provider/default"
 func started(t *testing.T) *scene {
 	t.Helper()
 	clock := kit.NewClock()
-	s := &scene{Server: kit.New(t, kit.At(clock)), t: t, clock: clock, tokens: map[string]string{}, entities: map[string]string{}}
-	s.Put("sys/auth/userpass", body{"type": "userpass"})
-	s.accessor = s.Get("sys/auth/userpass").Text("data", "accessor")
+	s := &scene{Server: kit.New(t, kit.At(clock), kit.Engines(trusting())), t: t, clock: clock, tokens: map[string]string{}, entities: map[string]string{}}
+	s.Put("sys/auth/who", body{"type": "trusting"})
+	s.accessor = s.Get("sys/auth/who").Text("data", "accessor")
 	s.Policy("tokens", `path "identity/oidc/token/*" { capabilities = ["read"] }`)
 	for _, name := range []string{"alice", "bob"} {
-		s.Put("auth/userpass/users/"+name, body{"password": "secret", "token_policies": "tokens"})
 		s.login(name)
 	}
+	s.Put("identity/oidc/key/quick", body{"algorithm": "ES256", "allowed_client_ids": "*"})
 	s.Put("identity/oidc/config", body{"issuer": s.URL})
 	s.Put(provider, body{"issuer": s.URL})
 	return s
@@ -46,7 +61,7 @@ func started(t *testing.T) *scene {
 
 func (s *scene) login(name string) {
 	s.t.Helper()
-	r := s.Must(http.StatusOK, kit.Request{Method: http.MethodPut, Path: "auth/userpass/login/" + name, Token: kit.NoToken, Body: body{"password": "secret"}})
+	r := s.Must(http.StatusOK, kit.Request{Method: http.MethodPut, Path: "auth/who/login/" + name, Token: kit.NoToken})
 	s.tokens[name], s.entities[name] = r.Text("auth", "client_token"), r.Text("auth", "entity_id")
 }
 
@@ -57,7 +72,7 @@ const redirect = "https://app.example/callback"
 
 func (s *scene) client(name string, fields body) app {
 	s.t.Helper()
-	b := body{"redirect_uris": redirect, "assignments": "allow_all"}
+	b := body{"key": "quick", "redirect_uris": redirect, "assignments": "allow_all"}
 	for k, v := range fields {
 		b[k] = v
 	}

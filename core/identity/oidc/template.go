@@ -165,16 +165,20 @@ func knownExpression(expr string) bool {
 
 // shift reads time.now.plus.<duration> and time.now.minus.<duration>.
 func shift(expr string) (time.Duration, bool) {
-	sign := time.Duration(1)
+	back := false
 	text, ok := strings.CutPrefix(expr, "time.now.plus.")
 	if !ok {
-		sign = -1
+		back = true
 		if text, ok = strings.CutPrefix(expr, "time.now.minus."); !ok {
 			return 0, false
 		}
 	}
 	d, ok := engines.ParseSeconds(text)
-	return sign * d, ok && text != "" && d >= 0
+	ok = ok && text != "" && d >= 0
+	if back {
+		d = -d
+	}
+	return d, ok
 }
 
 // evaluate gives an expression's value. What is not there is empty, of the type

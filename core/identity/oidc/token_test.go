@@ -81,8 +81,8 @@ func TestIdentityTokens(t *testing.T) {
 func TestIntrospect(t *testing.T) {
 	t.Parallel()
 	s := started(t)
-	s.Put("identity/oidc/role/r", body{"key": "default", "ttl": "10m", "client_id": "app"})
-	s.Put("identity/oidc/role/other", body{"key": "default", "ttl": "1h"})
+	s.Put("identity/oidc/role/r", body{"key": "quick", "ttl": "10m", "client_id": "app"})
+	s.Put("identity/oidc/role/other", body{"key": "quick", "ttl": "1h"})
 	token := s.identityToken("alice", "r")
 	active := func(b body) bool { return s.Put("identity/oidc/introspect", b).At("active") == true }
 	if !active(body{"token": token}) || !active(body{"token": token, "client_id": "app"}) {
@@ -200,7 +200,7 @@ func TestTemplates(t *testing.T) {
 func TestRows(t *testing.T) {
 	t.Parallel()
 	s := started(t)
-	for path, want := range map[string]string{"key": "default", "assignment": "allow_all", "provider": "default"} {
+	for path, want := range map[string]string{"assignment": "allow_all", "provider": "default"} {
 		if keys := s.List("identity/oidc/"+path).Strings("data", "keys"); !slices.Equal(keys, []string{want}) {
 			t.Errorf("%s: %v", path, keys)
 		}
@@ -208,6 +208,9 @@ func TestRows(t *testing.T) {
 		if r.Status != http.StatusBadRequest {
 			t.Errorf("%s %s: deleted %d", path, want, r.Status)
 		}
+	}
+	if keys := s.List("identity/oidc/key").Strings("data", "keys"); !slices.Equal(keys, []string{"default", "quick"}) {
+		t.Errorf("keys %v", keys)
 	}
 	if r := s.Get("identity/oidc/key/default"); r.Text("data", "algorithm") != "RS256" || r.At("data", "rotation_period") != json.Number("86400") {
 		t.Errorf("the default key is %s", r.Raw)
