@@ -47,7 +47,7 @@ var kits = []string{"testing/...", "engines/enginetest", "fsm/fsmtest"}
 // speaksHTTP are the folders that know HTTP: what stands above it, and what
 // reaches the outside over it.
 var speaksHTTP = []string{
-	"http", "cmd", "client", "testing", "seal/transit", "core/audit/post", "engines/aws", "engines/database", "engines/pki", "auth/cert", "auth/jwt", "auth/kubernetes", "auth/upstream",
+	"http", "cmd", "client", "testing", "cluster/wire", "seal/transit", "core/audit/post", "engines/aws", "engines/database", "engines/pki", "auth/cert", "auth/jwt", "auth/kubernetes", "auth/upstream",
 }
 
 // imports checks the imports of one file.
