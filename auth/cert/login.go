@@ -86,9 +86,9 @@ type subject [sha256.Size]byte
 
 func (j *judge) subject(t *trusted, issuer *x509.Certificate) subject {
 	h := sha256.New()
-	fmt.Fprintf(h, "%x\n%+v\n", sha256.Sum256(j.peers[0].Raw), t.OCSP)
+	_, _ = fmt.Fprintf(h, "%x\n%+v\n", sha256.Sum256(j.peers[0].Raw), t.OCSP)
 	if issuer != nil {
-		fmt.Fprintf(h, "%x\n", sha256.Sum256(issuer.Raw))
+		_, _ = fmt.Fprintf(h, "%x\n", sha256.Sum256(issuer.Raw))
 	}
 	return subject(h.Sum(nil))
 }

@@ -52,7 +52,7 @@ func comparing(_ context.Context, req *engines.Request, tx engines.Tx) (func(con
 		return nil, err
 	}
 	if lockout.Check(tx, lockout.RulesOf(req.Mount.Lockout), lockout.Name{Text: name, Known: u != nil}, req.Now) != nil {
-		return nil, nil
+		return nil, nil //nolint:nilerr // the handler finds it too
 	}
 	hash := u.hash()
 	return func(context.Context) (any, error) {
