@@ -29,10 +29,11 @@ func (u *Unsealed) lead() {
 func (u *Unsealed) follow() {
 	var seen uint64
 	u.every(u.ctx, func(context.Context) error {
+		u.shareRates()
 		var index uint64
 		err := u.store.Local(func(tx *state.Tx) error {
 			index = tx.TableIndex(state.Boot)
-			return nil
+			return u.quotas.Refresh(tx)
 		})
 		if err != nil || index == seen {
 			return err

@@ -48,7 +48,7 @@ func (u *Unsealed) login(tx *state.Tx, a *authorised, auth *engines.Auth, env *a
 		}
 	}
 	out, warnings, err := u.issue(tx, a.mount, p)
-	env.Warnings = append(env.Warnings, warnings...)
+	env.Warnings = append(append(env.Warnings, warnings...), u.warnOfLoop(tx, a, p, out)...)
 	return out, err
 }
 

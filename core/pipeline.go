@@ -68,12 +68,17 @@ func (u *Unsealed) handle(ctx context.Context, in *Inbound) (*Outbound, error) {
 	if err != nil {
 		return nil, u.auditRefused(d, err)
 	}
+	headers, err := u.metered(d)
+	if err != nil {
+		return nil, err
+	}
 	out, err := u.prepared(ctx, d)
 	// Effects beyond the state come after the record of the answer: one of them
 	// is to seal the node.
 	if err = u.auditAnswer(d, out, err); err != nil {
 		return nil, err
 	}
+	out.addHeaders(headers)
 	if out.then == nil {
 		return out, nil
 	}
@@ -139,6 +144,9 @@ func (u *Unsealed) serve(ctx context.Context, tx *state.Tx, d *decoded, readOnly
 	var err error
 	if d.trail.set, err = u.audit.At(tx); err != nil {
 		return nil, auditError(err)
+	}
+	if err := u.quotas.Refresh(tx); err != nil {
+		return nil, err
 	}
 	r, err := u.route(tx, d)
 	if err != nil {

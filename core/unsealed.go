@@ -14,6 +14,7 @@ import (
 	"github.com/coffer-secrets/coffer/core/mfa"
 	"github.com/coffer-secrets/coffer/core/mounts"
 	"github.com/coffer-secrets/coffer/core/policies"
+	"github.com/coffer-secrets/coffer/core/quotas"
 	"github.com/coffer-secrets/coffer/core/state"
 	"github.com/coffer-secrets/coffer/core/system"
 	"github.com/coffer-secrets/coffer/core/tokens"
@@ -37,6 +38,7 @@ type Unsealed struct {
 	oidc     *oidc.OIDC
 	wrapping *wrapping.Wrapping
 	audit    *audit.Broker
+	quotas   *quotas.Quotas
 
 	// keyMu guards the root key and orders the changes of the keyring's row.
 	keyMu   sync.Mutex
@@ -63,7 +65,10 @@ func newUnsealed(c *Core, keyring *seal.Keyring) (*Unsealed, error) {
 	u.ctx, u.done = context.WithCancel(c.ctx)
 	// The devices write what is under way when the node is sealed.
 	u.audit = audit.New(context.WithoutCancel(c.ctx), c.cfg.Audit, keyring.Derive(labelAudit, 32))
-	u.tokens = tokens.New(barrier, keyring.Derive(labelTokenIDs, 32), u.emptyCubbyhole, u.way)
+	u.quotas = quotas.New()
+	u.tokens = tokens.New(barrier, keyring.Derive(labelTokenIDs, 32), tokens.Deps{
+		Cubbyhole: u.emptyCubbyhole, Ways: u.way, Count: u.quotas.Take, Free: quotas.Free,
+	})
 	u.wrapping = wrapping.New(u.tokens)
 	u.policies, u.identity = policies.New(), identity.New()
 	list := append([]*engines.Engine{tokens.Engine(u.tokens, u.policies.Missing)}, c.cfg.Engines...)
@@ -77,7 +82,7 @@ func newUnsealed(c *Core, keyring *seal.Keyring) (*Unsealed, error) {
 		Mounts: mounted, Tokens: u.tokens, Policies: u.policies, ACL: u.tokenACL,
 		Wrapping: u.wrapping, Control: control{u}, RawStorage: c.cfg.RawStorage, Metrics: c.cfg.Metrics, Audit: u.audit,
 		Leases: leases.New(u.tokens.Leases()), Logs: c.cfg.Logs, RotateRoot: u.rotateRoot,
-		Routes: u.mfaRoutes(),
+		Routes: slices.Concat(u.mfaRoutes(), u.quotas.Routes(mounted)),
 	}))
 	if u.mounts, err = mounts.New(list, c.cfg.Limits); err != nil {
 		u.audit.Close()
@@ -91,6 +96,7 @@ func newUnsealed(c *Core, keyring *seal.Keyring) (*Unsealed, error) {
 // changes of the keyring need.
 func (u *Unsealed) start(rootKey []byte) {
 	u.rootKey = append([]byte(nil), rootKey...)
+	u.shareRates()
 	u.worker.Go(u.lead)
 	u.worker.Go(u.follow)
 }

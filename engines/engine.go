@@ -2,6 +2,7 @@ package engines
 
 import (
 	"context"
+	"encoding/json"
 	"time"
 )
 
@@ -26,6 +27,9 @@ type Engine struct {
 	// Table gives the routes of a mount. It depends on the mount only through
 	// its options ("version" of kv), and is called once per change of these.
 	Table func(m Mount) (*Table, error)
+	// Role, if set, tells the role that the body of a login names, for quotas;
+	// empty for none. Without it the role is the member "role".
+	Role func(body map[string]json.RawMessage, tx Tx) (string, error)
 	// Mounted, if set, runs inside the transaction that creates the mount.
 	Mounted func(ctx context.Context, m Mount, tx Tx) error
 	// Tuned, if set, runs inside the transaction that changes a mount's options

@@ -36,6 +36,8 @@ type Error struct {
 	// Warnings teach: what was missing, and how to put it right.
 	Warnings []string
 	Cause    error
+	// Headers are added to the answer.
+	Headers map[string]string
 	// Keep commits what the handler wrote all the same, such as the count of a
 	// failed login. What any other failed request wrote is forgotten.
 	Keep bool

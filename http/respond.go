@@ -77,6 +77,9 @@ func (s *server) fail(w http.ResponseWriter, r *request, err error) int {
 	list := messages(e)
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Cache-Control", "no-store")
+	for name, value := range e.Headers {
+		w.Header().Set(name, value)
+	}
 	if status == http.StatusServiceUnavailable {
 		w.Header().Set("Retry-After", "1")
 	}

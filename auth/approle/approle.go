@@ -14,7 +14,7 @@ const Type = "approle"
 // New returns the engine.
 func New() *engines.Engine {
 	return &engines.Engine{
-		Type: Type, Class: engines.ClassAuth, Help: "Log in as a machine, with a role id and a secret id.", Renew: renew,
+		Type: Type, Class: engines.ClassAuth, Help: "Log in as a machine, with a role id and a secret id.", Renew: renew, Role: loginRole,
 		Table: func(engines.Mount) (*engines.Table, error) {
 			return &engines.Table{
 				Help:   "Lets machines log in. A role says what its logins get; its role id names it, and a\nsecret id of it proves the right to it.",

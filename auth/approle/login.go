@@ -2,6 +2,7 @@ package approle
 
 import (
 	"context"
+	"encoding/json"
 	"maps"
 
 	"github.com/coffer-secrets/coffer/auth"
@@ -10,6 +11,19 @@ import (
 )
 
 const wrong = "invalid role or secret ID"
+
+// loginRole is the role whose id a login brings.
+func loginRole(body map[string]json.RawMessage, tx engines.Tx) (string, error) {
+	var id string
+	if json.Unmarshal(body["role_id"], &id) != nil || !auth.Plain(id) {
+		return "", nil
+	}
+	entry, err := tx.Get(idRow(id))
+	if err != nil || entry == nil {
+		return "", err
+	}
+	return string(entry.Value), nil
+}
 
 // login finds the role and the secret id. A role id that does not exist is not
 // counted: ids are made up at random, and whoever tries them has nothing to

@@ -37,6 +37,9 @@ const (
 	// Passing holds what counts until its expiry and is then removed, such as a
 	// login that waits for a passcode.
 	Passing Table = 'x'
+	// Quotas holds the quotas, and Counts how many leases count against each.
+	Quotas Table = 'q'
+	Counts Table = 'n'
 )
 
 // RootNamespace is the namespace every path is in until there are others.

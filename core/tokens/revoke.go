@@ -183,7 +183,12 @@ func (s *Tokens) remove(tx *state.Tx, key []byte) error {
 	if err := tx.Delete(state.Key(state.Cubbyholes, state.RootNamespace, key)); err != nil {
 		return err
 	}
-	return s.cubbyhole(tx, t.Key())
+	if t.Counted != "" {
+		if err := s.deps.Free(tx, t.Counted); err != nil {
+			return err
+		}
+	}
+	return s.deps.Cubbyhole(tx, t.Key())
 }
 
 // children lists the keys of a token's children, at most limit of them.

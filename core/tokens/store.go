@@ -9,6 +9,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"hash"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -44,17 +45,27 @@ type Cubbyhole func(tx *state.Tx, tokenKey string) error
 
 // Tokens creates, finds and revokes tokens. It is safe for concurrent use.
 type Tokens struct {
-	barrier   *seal.Barrier
-	macs      sync.Pool // of HMACs under the key that hides ids
-	cache     *state.Cache[*Token]
-	cubbyhole Cubbyhole
-	ways      Ways
+	barrier *seal.Barrier
+	macs    sync.Pool // of HMACs under the key that hides ids
+	cache   *state.Cache[*Token]
+	deps    Deps
+}
+
+// Deps are what else tokens touch.
+type Deps struct {
+	Cubbyhole Cubbyhole
+	Ways      Ways
+	// Count, if set, counts a token that is made at a path and will end, in a
+	// role or none, or refuses it; what it returns is given to Free when the
+	// token has ended, unless it is empty.
+	Count func(tx *state.Tx, path, role string) (id string, err error)
+	Free  func(tx *state.Tx, id string) error
 }
 
 // New returns the tokens of a state whose ids are hidden under idKey.
-func New(barrier *seal.Barrier, idKey []byte, cubbyhole Cubbyhole, ways Ways) *Tokens {
+func New(barrier *seal.Barrier, idKey []byte, deps Deps) *Tokens {
 	return &Tokens{
-		barrier: barrier, cache: state.NewCache[*Token](1 << 16), cubbyhole: cubbyhole, ways: ways,
+		barrier: barrier, cache: state.NewCache[*Token](1 << 16), deps: deps,
 		macs: sync.Pool{New: func() any { return hmac.New(sha256.New, idKey) }},
 	}
 }
@@ -212,6 +223,11 @@ func (s *Tokens) IssueAs(tx *state.Tx, t *Token, id string) (string, error) {
 		return "", engines.Invalidf("cannot create a token with a duplicate ID")
 	}
 	t.Accessor = randomText(idChars)
+	if s.deps.Count != nil && !t.Expiry.IsZero() && !slices.Contains(t.Policies, wrappingPolicy) {
+		if t.Counted, err = s.deps.Count(tx, t.Path, t.quotaRole()); err != nil {
+			return "", err
+		}
+	}
 	if err := t.put(tx); err != nil {
 		return "", err
 	}

@@ -49,6 +49,8 @@ type Token struct {
 	// what its engine keeps for the token's renewal.
 	Way     string `json:"way,omitempty"`
 	Private []byte `json:"private,omitempty"`
+	// Counted is what the token counts against, for Deps.Free.
+	Counted string `json:"counted,omitempty"`
 	// Gone marks what is left of a revoked token until its many children have
 	// been made orphans. It is no token any more, and its children are orphans.
 	Gone bool `json:"gone,omitempty"`
@@ -119,6 +121,20 @@ func (t *Token) AllowsAddr(addr netip.Addr) bool {
 }
 
 func (t *Token) expired(now time.Time) bool { return !t.Expiry.IsZero() && !now.Before(t.Expiry) }
+
+// quotaRole is the role that the token was made in, as quotas name it: that of
+// auth/token, or what the way to log in says of itself.
+func (t *Token) quotaRole() string {
+	if t.Role != "" {
+		return t.Role
+	}
+	for _, name := range []string{"role_name", "role"} {
+		if role := t.Meta[name]; role != "" && t.Way != "" {
+			return role
+		}
+	}
+	return ""
+}
 
 // put stores a service token.
 func (t *Token) put(tx *state.Tx) error {

@@ -41,7 +41,7 @@ func newForest(t *testing.T) *forest {
 	idKey := keyring.Derive("test", 32)
 	return &forest{
 		t: t, store: state.New(s.Node, barrier),
-		tokens: tokens.New(barrier, idKey, func(*state.Tx, string) error { return nil }, nil),
+		tokens: tokens.New(barrier, idKey, tokens.Deps{Cubbyhole: func(*state.Tx, string) error { return nil }}),
 	}
 }
 

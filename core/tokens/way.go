@@ -24,7 +24,7 @@ func (s *Tokens) orphaned(tx *state.Tx, t *Token) (bool, error) {
 	if t.Way == "" {
 		return false, nil
 	}
-	way, err := s.ways(tx, t.Way)
+	way, err := s.deps.Ways(tx, t.Way)
 	return way == nil, err
 }
 
@@ -34,7 +34,7 @@ func (e *engine) renewing(ctx context.Context, req *engines.Request, tx *state.T
 	if t.Way == "" {
 		return t, req.Mount.MaxTTL, nil
 	}
-	way, err := e.tokens.ways(tx, t.Way)
+	way, err := e.tokens.deps.Ways(tx, t.Way)
 	if err != nil {
 		return nil, 0, err
 	}
