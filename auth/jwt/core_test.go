@@ -5,6 +5,8 @@ import (
 	"net/url"
 	"regexp"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -110,5 +112,41 @@ func TestAnyNode(t *testing.T) {
 	}
 	if r := open(s, finish, ""); r.Status != http.StatusBadRequest {
 		t.Errorf("once more: answered %d %s", r.Status, r.Raw)
+	}
+}
+
+// TestRacedState: of all who race with one state, one is let in.
+func TestRacedState(t *testing.T) {
+	t.Parallel()
+	f := newFake(t)
+	s := kit.New(t)
+	s.Put("sys/auth/oidc", body{"type": "oidc"})
+	s.Put("auth/oidc/config", body{"oidc_discovery_url": f.URL, "oidc_client_id": "me"})
+	s.Put("auth/oidc/role/r", body{"user_claim": "sub", "allowed_redirect_uris": redirect})
+	for range 3 {
+		u, err := url.Parse(s.Put("auth/oidc/oidc/auth_url", body{"role": "r", "redirect_uri": redirect}).Text("data", "auth_url"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		now := time.Now()
+		f.next(body{"iss": f.URL, "aud": "me", "sub": "alice", "nonce": u.Query().Get("nonce"), "iat": now.Unix(), "exp": now.Add(time.Hour).Unix()}, "")
+		finish := "auth/oidc/oidc/callback?" + url.Values{"state": u.Query()["state"], "code": {"c"}}.Encode()
+		var got atomic.Int64
+		var wg sync.WaitGroup
+		for range 8 {
+			wg.Go(func() {
+				switch r := open(s, finish, ""); r.Status {
+				case http.StatusOK:
+					got.Add(1)
+				case http.StatusBadRequest:
+				default:
+					t.Errorf("answered %d %s", r.Status, r.Raw)
+				}
+			})
+		}
+		wg.Wait()
+		if n := got.Load(); n != 1 {
+			t.Errorf("%d logins with one state", n)
+		}
 	}
 }

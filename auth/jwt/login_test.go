@@ -142,7 +142,7 @@ func TestTimes(t *testing.T) {
 }
 
 // TestForgeries: whatever is not signed by the key, with its algorithm, is no
-// token.
+// token (attack 48, with TestKeySets for keys that are stale).
 func TestForgeries(t *testing.T) {
 	t.Parallel()
 	rsaPair := &pair{priv: rsaKey(), alg: jose.RS256}
@@ -182,6 +182,10 @@ func TestForgeries(t *testing.T) {
 		}
 		t.Log(name)
 		deny(t, h, c.text, c.token)
+	}
+	// Where a key is to be found is not the token's to say.
+	for _, id := range []string{"../../../../dev/null", "https://evil/keys", "' OR 1=1", strings.Repeat("k", 10_000)} {
+		deny(t, h, signature, signWith(t, jose.ES256, other.priv, id, string(text)))
 	}
 	// A key in the token's own header is nobody's.
 	own, err := jose.NewSigner(jose.SigningKey{Algorithm: jose.ES256, Key: other.priv}, &jose.SignerOptions{EmbedJWK: true})
