@@ -30,6 +30,8 @@ type Node interface {
 	Lead(ctx context.Context) (context.Context, error)
 	// StepDown hands leadership to another node.
 	StepDown(ctx context.Context) error
+	// WaitApplied waits until this node has applied an index, or ctx ends.
+	WaitApplied(ctx context.Context, index uint64) error
 }
 
 // NodeStatus is what a node knows of its place in the cluster.
@@ -82,6 +84,9 @@ type Config struct {
 	// Reload is called for sys/config/reload.
 	Reload func(subsystem string) error
 	Audit  audit.Config
+	// IndexWait bounds how long a request waits for the index that it requires;
+	// DefaultIndexWait if 0.
+	IndexWait time.Duration
 	// Logs, if set, are what sys/loggers and sys/monitor work on.
 	Logs *logs.Hub
 }
@@ -93,6 +98,8 @@ type Core struct {
 	cfg     Config
 	log     *slog.Logger
 	current atomic.Pointer[Unsealed]
+	// clusterID never changes once the cluster has one.
+	clusterID atomic.Pointer[string]
 
 	mu     sync.Mutex
 	unseal *seal.Ceremony
@@ -145,6 +152,9 @@ func New(ctx context.Context, cfg Config) (*Core, error) {
 	cfg.Audit.Logger = cfg.Logger
 	if err := cfg.Audit.Check(); err != nil {
 		return nil, err
+	}
+	if cfg.IndexWait <= 0 {
+		cfg.IndexWait = DefaultIndexWait
 	}
 	c := &Core{cfg: cfg, log: cfg.Logger}
 	c.ctx, c.cancel = context.WithCancel(ctx)

@@ -21,6 +21,9 @@ func (s *server) forward(ctx context.Context, r *request) (*response, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := s.awaitIndex(ctx, r.Header); err != nil {
+		return nil, err
+	}
 	out, err := s.Core.Handle(ctx, in)
 	if err != nil {
 		return nil, err
@@ -28,6 +31,10 @@ func (s *server) forward(ctx context.Context, r *request) (*response, error) {
 	resp := &response{envelope: out.Envelope, raw: out.Raw, headers: out.Headers, index: out.Index}
 	if out.Missing {
 		resp.status = http.StatusNotFound
+	}
+	switch in.Op {
+	case engines.Update, engines.Patch, engines.Delete:
+		s.tellState(resp)
 	}
 	return resp, nil
 }
