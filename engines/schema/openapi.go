@@ -31,7 +31,7 @@ func OpenAPI(mountPrefix string, t *engines.Table) map[string]any {
 		for _, pattern := range patternForms(r.Pattern) {
 			// A path parameter of OpenAPI cannot say that it spans segments.
 			path := "/" + mountPrefix + strings.ReplaceAll(pattern, "...}", "}")
-			item := pathItem(r, pattern)
+			item := pathItem(r, mountPrefix, pattern)
 			if earlier, ok := paths[path].(map[string]any); ok {
 				for key, value := range earlier {
 					item[key] = value
@@ -52,7 +52,7 @@ func patternForms(pattern string) []string {
 	return []string{pattern[:strings.LastIndexByte(without, '{')], without + "...}"}
 }
 
-func pathItem(r *engines.Route, pattern string) map[string]any {
+func pathItem(r *engines.Route, prefix, pattern string) map[string]any {
 	item := map[string]any{"description": r.Help}
 	if r.Public {
 		item["x-vault-unauthenticated"] = true
@@ -77,22 +77,22 @@ func pathItem(r *engines.Route, pattern string) map[string]any {
 		switch op.Do {
 		case engines.Create, engines.Update:
 			item["x-vault-createSupported"] = op.Exists != nil || op.Do == engines.Create
-			item["post"] = operation(r, op, pattern, captured)
+			item["post"] = operation(r, op, prefix+pattern, captured)
 		case engines.Patch:
-			item["patch"] = operation(r, op, pattern, captured)
+			item["patch"] = operation(r, op, prefix+pattern, captured)
 		case engines.Delete:
-			item["delete"] = operation(r, op, pattern, captured)
+			item["delete"] = operation(r, op, prefix+pattern, captured)
 		case engines.Read:
-			item["get"] = operation(r, op, pattern, captured)
+			item["get"] = operation(r, op, prefix+pattern, captured)
 		}
 	}
-	addListings(item, r, pattern, captured)
+	addListings(item, r, prefix, pattern, captured)
 	return item
 }
 
 // addListings describes LIST and SCAN, methods that OpenAPI does not know, as
 // GET with the query that asks for the same.
-func addListings(item map[string]any, r *engines.Route, pattern string, captured func(engines.Field) bool) {
+func addListings(item map[string]any, r *engines.Route, prefix, pattern string, captured func(engines.Field) bool) {
 	for i := range r.Ops {
 		op := &r.Ops[i]
 		if op.Do != engines.List && op.Do != engines.Scan {
@@ -104,7 +104,7 @@ func addListings(item map[string]any, r *engines.Route, pattern string, captured
 		}
 		get, shared := item["get"].(map[string]any)
 		if !shared {
-			get = operation(r, op, pattern, captured)
+			get = operation(r, op, prefix+pattern, captured)
 			item["get"] = get
 			flag["required"] = true
 		}
@@ -114,14 +114,14 @@ func addListings(item map[string]any, r *engines.Route, pattern string, captured
 	}
 }
 
-func operation(r *engines.Route, op *engines.Op, pattern string, captured func(engines.Field) bool) map[string]any {
+func operation(r *engines.Route, op *engines.Op, path string, captured func(engines.Field) bool) map[string]any {
 	help := op.Help
 	if help == "" {
 		help = r.Help
 	}
 	method := map[string]any{
 		"summary":     help,
-		"operationId": operationID(op.Do, pattern),
+		"operationId": operationID(op.Do, path),
 		"responses":   map[string]any{"200": map[string]any{"description": "OK"}},
 	}
 	writes := op.Do == engines.Create || op.Do == engines.Update || op.Do == engines.Patch
@@ -163,9 +163,13 @@ func operation(r *engines.Route, op *engines.Op, pattern string, captured func(e
 	return method
 }
 
-// operationID makes "update-data-path" of an update of "data/{path...}".
+// operationID makes "update-secret-data-path" of an update of
+// "secret/data/{path...}".
 func operationID(op engines.Operation, pattern string) string {
 	words := strings.FieldsFunc(pattern, func(r rune) bool { return strings.ContainsRune("/{}.?", r) })
+	if strings.HasSuffix(pattern, "/") { // an optional capture left out
+		words = append(words, "all")
+	}
 	return strings.Join(append([]string{op.String()}, words...), "-")
 }
 
