@@ -11,12 +11,13 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/coffer-secrets/coffer/client"
+	"github.com/coffer-secrets/coffer/cmd/internal/cli/why"
 )
 
 const policiesPath = "sys/policies/acl"
 
 func (a *app) policyCommands() *cobra.Command {
-	return group("policy", "Policies: who may do what", a.policyWrite(), a.policyRead(), a.policyList(), a.policyDelete(), a.policyFmt())
+	return group("policy", "Policies: who may do what", a.policyWrite(), a.policyRead(), a.policyList(), a.policyDelete(), a.policyFmt(), a.policyWhy())
 }
 
 // policyName is the form that the server keeps names in.
@@ -83,6 +84,39 @@ func (a *app) policyDelete() *cobra.Command {
 		}
 		return a.done(s, "Success! Deleted policy: %s", name)
 	})
+}
+
+// policyWhy prints what the server makes of a request, which is not made.
+func (a *app) policyWhy() *cobra.Command {
+	var accessor, entity string
+	var policies []string
+	cmd := a.remote("why [options] OPERATION PATH [K=V...]", "Tell what policy decides on a request, and why", 2, -1,
+		func(ctx context.Context, c *client.Client, args []string) error {
+			parameters, err := a.in.data(args[2:])
+			if err != nil {
+				return err
+			}
+			s, err := c.Write(ctx, "sys/policies/explain", map[string]any{
+				"operation": args[0], "path": strings.TrimPrefix(args[1], "/"), "parameters": parameters,
+				"accessor": accessor, "entity_id": entity, "policies": policies,
+			})
+			if err != nil {
+				return remotef(err, "Error explaining the policy")
+			}
+			if s == nil || a.opts.field != "" {
+				return a.secret(s)
+			}
+			e, err := why.Parse(s.Data)
+			if err != nil {
+				return remotef(err, "Error explaining the policy")
+			}
+			return a.show(s, e.String)
+		})
+	cmd.Flags().StringVar(&accessor, "token-accessor", "", "Ask for the token with this accessor.")
+	cmd.Flags().StringVar(&entity, "entity", "", "Ask for this entity, by id.")
+	cmd.Flags().StringSliceVar(&policies, "policy", nil, "Ask for these policies.")
+	cmd.Example = "$ coffer policy why read secret/data/app\n$ coffer policy why -policy=app update secret/data/app data=@new.json"
+	return cmd
 }
 
 // policyFmt rewrites a file in place, whose name and mode stay.
