@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -80,6 +81,12 @@ type Config struct {
 	// TickInterval is how often an idle leader puts the time into the log, so
 	// that a follower's idea of it is never older. 0: 10 s; negative: never.
 	TickInterval time.Duration
+	// ReadIndex asks the node that leads, named by its id, for what its ReadIndex
+	// returns; nil: only the leader reads.
+	ReadIndex func(ctx context.Context, leader string) (uint64, error)
+	// HoldTimeout bounds how long a read waits for a leader. 0: ten times the
+	// ElectionTimeout.
+	HoldTimeout time.Duration
 	// Fatal is told, once and on a goroutine of its own, why the node cannot go
 	// on: a damaged log, a stalled disk, an unknown command. The node does
 	// nothing any more by then; the process should end.
@@ -113,6 +120,7 @@ func (c *Config) complete() error {
 	orDefault(&c.TrailingLogs, DefaultTrailingLogs)
 	orDefault(&c.SnapshotInterval, DefaultSnapshotInterval)
 	orDefault(&c.ElectionTimeout, DefaultElectionTimeout)
+	orDefault(&c.HoldTimeout, 10*c.ElectionTimeout)
 	orDefault(&c.StallTimeout, DefaultStallTimeout)
 	orDefault(&c.TickInterval, DefaultTickInterval)
 	return nil

@@ -48,7 +48,8 @@ type Node struct {
 	store     *fsm.Store
 	clock     *clusterClock
 	started   uint64 // last index of the log when the process started
-	rounds    rounds
+	rounds    rounds // of confirmations as the leader
+	asks      rounds // of questions to the leader
 
 	closing  chan struct{}
 	inflight inflight

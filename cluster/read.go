@@ -14,29 +14,22 @@ import (
 
 // Read returns the state at an index at or above that of every command that
 // was answered before the call: reads of it are linearizable. The caller
-// closes the view. Errors are ErrNotLeader, also if leadership is lost on the
-// way, ErrClosed, and that of ctx.
-//
-// The index is the commit index at some moment after the call and after this
-// leader applied an entry of its own term; that it led at that moment is
-// confirmed by a quorum that answered, in this term, something sent later.
+// closes the view. Any node answers: one that does not lead asks the leader for
+// the index, and waits for one over an election, for HoldTimeout at most.
+// Errors are ErrNotLeader if there is none, ErrClosed, and that of ctx.
 func (n *Node) Read(ctx context.Context) (*fsm.View, error) {
 	if !n.inflight.enter() {
 		return nil, ErrClosed
 	}
 	defer n.inflight.leave()
-	if err := n.err(); err != nil {
-		return nil, err
+	index, err := n.readIndex(ctx)
+	if errors.Is(err, ErrNotLeader) && n.config.ReadIndex != nil {
+		index, err = n.askUntil(ctx)
 	}
-	lead, err := n.awaitLead(ctx)
 	if err != nil {
 		return nil, err
 	}
-	index, err := n.confirmed(ctx, lead.term)
-	if err != nil {
-		return nil, err
-	}
-	if err := n.store.WaitApplied(ctx, n.applicable(index)); err != nil {
+	if err := n.store.WaitApplied(ctx, index); err != nil {
 		return nil, fmt.Errorf("cluster: wait for index %d: %w", index, err)
 	}
 	v := n.store.View()
@@ -44,6 +37,89 @@ func (n *Node) Read(ctx context.Context) (*fsm.View, error) {
 		return nil, ErrClosed
 	}
 	return v, nil
+}
+
+// ReadIndex returns the index that a view has to have for reads of it to be
+// linearizable, if this node leads; else the error is ErrNotLeader.
+//
+// It is the commit index at some moment after the call and after this leader
+// applied an entry of its own term; that it led at that moment is confirmed by
+// a quorum that answered, in this term, something sent later.
+func (n *Node) ReadIndex(ctx context.Context) (uint64, error) {
+	if !n.inflight.enter() {
+		return 0, ErrClosed
+	}
+	defer n.inflight.leave()
+	return n.readIndex(ctx)
+}
+
+func (n *Node) readIndex(ctx context.Context) (uint64, error) {
+	if err := n.err(); err != nil {
+		return 0, err
+	}
+	lead, err := n.awaitLead(ctx)
+	if err != nil {
+		return 0, err
+	}
+	index, err := n.confirmed(ctx, lead.term)
+	if err != nil {
+		return 0, err
+	}
+	return n.applicable(index), nil
+}
+
+// errNoLeader is that no leader is known.
+var errNoLeader = errors.New("no leader is known")
+
+// askUntil asks whoever leads, again and again until somebody answers.
+func (n *Node) askUntil(ctx context.Context) (uint64, error) {
+	held, cancel := context.WithTimeout(ctx, n.config.HoldTimeout)
+	defer cancel()
+	for {
+		r := n.asks.join(func() (uint64, error) { return n.ask(held) })
+		select {
+		case <-r.done:
+		case <-held.Done():
+			r = &round{err: held.Err()}
+		case <-n.closing:
+			return 0, ErrClosed
+		case <-n.halted:
+			return 0, n.err()
+		}
+		if r.err == nil {
+			return r.index, nil
+		}
+		if n.raft.State() == raft.Leader { // it has been elected itself
+			if index, err := n.readIndex(held); !errors.Is(err, ErrNotLeader) {
+				return index, err
+			}
+		}
+		pause := time.NewTimer(n.config.ElectionTimeout / 8)
+		select {
+		case <-pause.C:
+		case <-held.Done():
+			pause.Stop()
+			if ctx.Err() != nil {
+				return 0, ctx.Err()
+			}
+			return 0, fmt.Errorf("%w: %w", ErrNotLeader, r.err)
+		case <-n.closing:
+			pause.Stop()
+			return 0, ErrClosed
+		}
+	}
+}
+
+// ask asks the present leader, for everybody who waits. What ends the wait of
+// the one who came first does not end it for the others.
+func (n *Node) ask(ctx context.Context) (uint64, error) {
+	_, leader := n.raft.LeaderWithID()
+	if leader == "" || leader == raft.ServerID(n.config.NodeID) {
+		return 0, errNoLeader
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*n.config.ElectionTimeout)
+	defer cancel()
+	return n.config.ReadIndex(ctx, string(leader))
 }
 
 // awaitLead returns the present lead, once it is established.
@@ -142,19 +218,20 @@ func (n *Node) confirm() (uint64, error) {
 	return index, nil
 }
 
-// applicable is the last index at or below a commit index whose entry reaches
-// the state machine: those that Raft makes for itself do not.
+// applicable is an index that the state machine reaches, and that no entry up
+// to a commit index is missing at: the entries that Raft makes for itself do not
+// come to the state machine.
 func (n *Node) applicable(commit uint64) uint64 {
 	for index := commit; index > n.store.AppliedIndex(); index-- {
 		var entry raft.Log
 		if err := n.stores.log.GetLog(index, &entry); err != nil {
-			return n.store.AppliedIndex() // cut off behind a snapshot, which has it
+			break // cut off behind a snapshot, which has it
 		}
 		if entry.Type == raft.LogCommand || entry.Type == raft.LogConfiguration {
 			return index
 		}
 	}
-	return 0
+	return n.store.AppliedIndex()
 }
 
 // rounds batches reads: those that come while a round is under way share the
