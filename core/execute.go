@@ -3,6 +3,7 @@ package core
 import (
 	"context"
 	"maps"
+	"slices"
 
 	"github.com/coffer-secrets/coffer/core/answer"
 	"github.com/coffer-secrets/coffer/core/state"
@@ -36,7 +37,11 @@ func (u *Unsealed) execute(ctx context.Context, tx *state.Tx, a *authorised) (*O
 	if err != nil {
 		return nil, err
 	}
-	return u.encode(tx, a, resp)
+	missing, err := u.missingPolicies(tx, a)
+	if err != nil {
+		return nil, err
+	}
+	return u.encode(tx, a, resp, missing)
 }
 
 // sudo reports whether the caller has sudo on the path.
@@ -62,7 +67,7 @@ func help(a *authorised) (*Outbound, error) {
 
 // encode gives a response its usual form, makes the token of a login, and wraps
 // the answer if that was asked for.
-func (u *Unsealed) encode(tx *state.Tx, a *authorised, resp *engines.Response) (*Outbound, error) {
+func (u *Unsealed) encode(tx *state.Tx, a *authorised, resp *engines.Response, warnings []string) (*Outbound, error) {
 	if resp == nil {
 		resp = &engines.Response{}
 	}
@@ -71,7 +76,7 @@ func (u *Unsealed) encode(tx *state.Tx, a *authorised, resp *engines.Response) (
 		return out, nil
 	}
 	env := &answer.Envelope{RequestID: a.in.ID, Data: resp.Data, MountType: a.mount.Type}
-	env.Warnings = append(append(env.Warnings, a.warnings...), resp.Warnings...)
+	env.Warnings = slices.Concat(a.warnings, warnings, resp.Warnings)
 	if resp.TopLevel {
 		if extra, ok := resp.Data.(map[string]any); ok {
 			env.Extra = maps.Clone(extra)

@@ -83,12 +83,12 @@ func (e *engine) issue(ctx context.Context, req *engines.Request, tx engines.Tx,
 	if err != nil {
 		return nil, err
 	}
-	return &engines.Response{Data: Auth(g.token, id, req.Now), Warnings: append(g.warnings, missingWarnings(missing)...)}, nil
+	return &engines.Response{Data: Auth(g.token, id, req.Now), Warnings: append(g.warnings, MissingWarnings(missing)...)}, nil
 }
 
-// missingWarnings say which policies allow nothing because there are none of
+// MissingWarnings say which policies allow nothing because there are none of
 // their names.
-func missingWarnings(names []string) []string {
+func MissingWarnings(names []string) []string {
 	var out []string
 	for _, name := range names {
 		out = append(out, fmt.Sprintf("policy %q does not exist", name))

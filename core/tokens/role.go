@@ -149,7 +149,7 @@ func (e *engine) writeRole(_ context.Context, req *engines.Request, tx engines.T
 	if err != nil {
 		return nil, err
 	}
-	resp.Warnings = append(resp.Warnings, missingWarnings(missing)...)
+	resp.Warnings = append(resp.Warnings, MissingWarnings(missing)...)
 	return &resp, tx.Put("roles/"+name, value)
 }
 
