@@ -15,7 +15,6 @@ import (
 
 // untested are the methods of both clients that nothing here calls, by why.
 var untested = map[string][]string{
-	"no engine issues leases yet": {"Sys.Lookup", "Sys.Renew", "Sys.Revoke", "Sys.RevokeForce", "Sys.RevokePrefix", "Sys.RevokeWithOptions"},
 	"the members of a cluster cannot be changed over the API yet": {
 		"Sys.PutRaftAutopilotConfiguration", "Sys.RaftAutopilotConfiguration", "Sys.RaftAutopilotState", "Sys.RaftJoin", "Sys.RaftSnapshot", "Sys.RaftSnapshotRestore",
 	},
@@ -26,7 +25,6 @@ var untested = map[string][]string{
 		"Sys.GenerateRecoveryOperationTokenCancel", "Sys.GenerateRecoveryOperationTokenInit",
 		"Sys.GenerateRecoveryOperationTokenStatus", "Sys.GenerateRecoveryOperationTokenUpdate",
 	},
-	"the log is not streamed yet": {"Sys.Monitor"},
 }
 
 // TestEveryCallIsMade fails when a client has a method that is neither called by

@@ -36,6 +36,7 @@ type (
 	TokenAuth            = api.TokenAuth
 	TokenCreateRequest   = api.TokenCreateRequest
 	EnableAuditOptions   = api.EnableAuditOptions
+	RevokeOptions        = api.RevokeOptions
 	UnsealOpts           = api.UnsealOpts
 )
 
