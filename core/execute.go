@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/coffer-secrets/coffer/core/answer"
+	"github.com/coffer-secrets/coffer/core/direct"
 	"github.com/coffer-secrets/coffer/core/state"
 	"github.com/coffer-secrets/coffer/core/tokens"
 	"github.com/coffer-secrets/coffer/engines"
@@ -58,6 +59,9 @@ func help(a *authorised) (*Outbound, error) {
 	}
 	rest := a.path[min(len(a.path), len(a.mount.Path)):]
 	data, ok := schema.Help(a.mount.Table, rest)
+	if !ok && a.mount.Type == "system" {
+		data, ok = direct.Help(rest)
+	}
 	if !ok {
 		return nil, engines.NotFound()
 	}

@@ -36,6 +36,18 @@ func TestDirectRoutesAreAnswered(t *testing.T) {
 	}
 }
 
+// Each of them can be asked about.
+func TestDirectRoutesExplainThemselves(t *testing.T) {
+	t.Parallel()
+	s := kit.New(t)
+	for _, route := range direct.Table().Routes {
+		if got := s.Get("sys/" + route.Pattern + "?help=1").Text("help"); !strings.Contains(got, route.Help) {
+			t.Errorf("%s: help %q", route.Pattern, got)
+		}
+		s.Must(http.StatusBadRequest, kit.Request{Path: "sys/" + route.Pattern + "?help=1", Token: kit.NoToken})
+	}
+}
+
 func TestInFlightRequests(t *testing.T) {
 	t.Parallel()
 	s := kit.New(t)

@@ -105,11 +105,17 @@ func (s *server) dispatch() handlerFunc {
 		}
 	}
 	return func(ctx context.Context, r *request) (*response, error) {
-		if h, ok := own[r.URL.Path]; ok {
+		if h, ok := own[r.URL.Path]; ok && !asksHelp(r) {
 			return h(ctx, r)
 		}
 		return s.forward(ctx, r)
 	}
+}
+
+// asksHelp reports whether a request is for the help of its path, which only
+// the core gives.
+func asksHelp(r *request) bool {
+	return r.Method == http.MethodGet && r.URL.RawQuery != "" && flag(r.URL.Query(), "help")
 }
 
 // byMethod answers 405 for methods that a path does not have.

@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/coffer-secrets/coffer/engines"
+	"github.com/coffer-secrets/coffer/engines/schema"
 )
 
 // Table returns the routes, relative to the system's mount. Their handlers are
@@ -13,6 +14,15 @@ func Table() *engines.Table {
 	return &engines.Table{Help: "Paths that a node answers by itself.", Routes: slices.Concat(
 		stateRoutes(), rootRoutes(), rekeyRoutes(), rotateRoutes(), nodeRoutes(),
 	)}
+}
+
+// Help explains one of the routes, as schema.Help does.
+func Help(path string) (map[string]any, bool) {
+	c, err := schema.Compile(Table())
+	if err != nil {
+		return nil, false
+	}
+	return schema.Help(c, path)
 }
 
 func elsewhere(context.Context, *engines.Request, engines.Tx) (*engines.Response, error) {
