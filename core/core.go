@@ -84,6 +84,8 @@ type Config struct {
 	// Reload is called for sys/config/reload.
 	Reload func(subsystem string) error
 	Audit  audit.Config
+	// Peers reaches the other nodes; nil: there are none.
+	Peers Peers
 	// IndexWait bounds how long a request waits for the index that it requires;
 	// DefaultIndexWait if 0.
 	IndexWait time.Duration

@@ -17,9 +17,11 @@ import (
 // node is a cluster.Node as the core sees it.
 type node struct {
 	*cluster.Node
-	id     string
-	cancel context.CancelFunc
-	done   chan struct{}
+	id string
+	// address is where its peers reach it.
+	address string
+	cancel  context.CancelFunc
+	done    chan struct{}
 
 	mu    sync.Mutex
 	term  uint64 // that since is of
@@ -30,9 +32,9 @@ var _ core.Node = (*node)(nil)
 
 // newNode begins to note since when the node leads; Close, or the end of ctx,
 // ends that.
-func newNode(ctx context.Context, n *cluster.Node, id string) *node {
+func newNode(ctx context.Context, n *cluster.Node, id, address string) *node {
 	ctx, cancel := context.WithCancel(ctx)
-	out := &node{Node: n, id: id, cancel: cancel, done: make(chan struct{})}
+	out := &node{Node: n, id: id, address: address, cancel: cancel, done: make(chan struct{})}
 	go out.noteTerms(ctx)
 	return out
 }
@@ -47,6 +49,7 @@ func (n *node) noteTerms(ctx context.Context) {
 		n.mu.Lock()
 		n.term, n.since = term, time.Now()
 		n.mu.Unlock()
+		n.readdress(led)
 		<-led.Done()
 	}
 }
@@ -137,4 +140,19 @@ func clusterURL(address string) string {
 		return ""
 	}
 	return "https://" + address
+}
+
+// readdress tells the others where this node is reached, if it has moved.
+func (n *node) readdress(ctx context.Context) {
+	for _, m := range n.Members() {
+		if m.ID != n.id || m.Address == n.address {
+			continue
+		}
+		add := n.AddNonvoter
+		if m.Voter {
+			add = n.AddVoter
+		}
+		// The next to lead tries again.
+		_ = add(ctx, n.id, n.address)
+	}
 }

@@ -53,6 +53,8 @@ type Server struct {
 	metrics   *metrics
 	wrapper   seal.Wrapper
 	node      *node
+	peers     *peers
+	derived   bool // the cluster's address was not configured
 	core      *core.Core
 	listeners []*listener
 	load      func() (*config.Config, error)
@@ -148,8 +150,18 @@ func (s *Server) openNode(ctx context.Context) error {
 		return err
 	}
 	s.cfg.Storage.NodeID = id
+	socket, err := s.listenCluster(ctx)
+	if err != nil {
+		return err
+	}
+	life := context.WithoutCancel(ctx)
+	if s.peers, err = openPeers(life, socket, id, storage.Path, clusterHost(s.cfg.ClusterAddr), s.log.Logger); err != nil {
+		return errors.Join(err, socket.Close())
+	}
+	s.later(s.peers.port.Close)
 	opened, err := cluster.Open(cluster.Config{
 		Dir: storage.Path, NodeID: id, Address: clusterHost(s.cfg.ClusterAddr), LogStore: storage.LogStore,
+		Transport: s.peers.port.RaftTransport(), ReadIndex: s.peers.readIndex,
 		Logger: s.log.Logger, Fatal: func(err error) { s.fatal <- err },
 		SnapshotThreshold: storage.SnapshotThreshold, TrailingLogs: storage.TrailingLogs, SnapshotInterval: storage.SnapshotInterval,
 		ElectionTimeout: time.Duration(max(1, storage.PerformanceMultiplier)) * cluster.DefaultElectionTimeout,
@@ -157,7 +169,8 @@ func (s *Server) openNode(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("open the data in %s: %w", storage.Path, err)
 	}
-	s.node = newNode(context.WithoutCancel(ctx), opened, id)
+	s.peers.use(opened)
+	s.node = newNode(life, opened, id, clusterHost(s.cfg.ClusterAddr))
 	s.later(s.node.Close)
 	if !s.node.alone() {
 		return nil
@@ -181,7 +194,7 @@ func (s *Server) openCore(ctx context.Context) error {
 		Node: s.node, Engines: engineList(), Logger: s.log.Logger, Info: info, Wrapper: s.wrapper,
 		Limits:     mounts.Limits{Default: s.cfg.DefaultLeaseTTL, Max: s.cfg.MaxLeaseTTL},
 		RawStorage: s.cfg.RawStorage, Metrics: s.metrics.text, Reload: s.reloadPart, Audit: auditConfig(s.cfg),
-		Logs: s.log.hub,
+		Logs: s.log.hub, Peers: s.peers,
 	})
 	if err != nil {
 		return err
@@ -211,6 +224,7 @@ func (s *Server) completeAddresses() {
 			s.cfg.APIAddr = scheme + "://" + net.JoinHostPort(host, strconv.Itoa(addr.Port))
 		}
 		if s.cfg.ClusterAddr == "" {
+			s.derived = l.cfg.ClusterAddress == ""
 			at := net.JoinHostPort(host, strconv.Itoa(addr.Port+1))
 			if l.cfg.ClusterAddress != "" {
 				at = l.cfg.ClusterAddress
@@ -218,6 +232,9 @@ func (s *Server) completeAddresses() {
 			s.cfg.ClusterAddr = "https://" + at
 		}
 		return
+	}
+	if s.cfg.ClusterAddr == "" { // on sockets of this machine only
+		s.derived, s.cfg.ClusterAddr = true, "https://127.0.0.1:0"
 	}
 }
 
