@@ -39,6 +39,20 @@ func (n *Node) AddNonvoter(ctx context.Context, id, address string) error {
 	})
 }
 
+// Demote makes a voter a member that only receives the log.
+func (n *Node) Demote(ctx context.Context, id string) error {
+	return n.reconfigure(ctx, func(timeout time.Duration) raft.Future {
+		return n.raft.DemoteVoter(raft.ServerID(id), 0, timeout)
+	})
+}
+
+// Progress is what a leader knows of another member: where its log ends, and
+// how long ago it answered. ok is false if it has not answered this process.
+func (n *Node) Progress(id string) (index uint64, silent time.Duration, ok bool) {
+	c, ok := n.transport.lastHeard(raft.ServerID(id))
+	return c.index, n.config.Clock.Monotonic() - c.at, ok
+}
+
 // Remove takes a node out of the cluster.
 func (n *Node) Remove(ctx context.Context, id string) error {
 	return n.reconfigure(ctx, func(timeout time.Duration) raft.Future {

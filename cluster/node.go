@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"path/filepath"
 	"runtime"
 	"sync"
@@ -36,6 +37,8 @@ var (
 	// ErrLogLost is wrapped by the error of Open for a log that ends before what
 	// the store has applied: entries that were acknowledged are gone from it.
 	ErrLogLost = errors.New("cluster: the Raft log has lost entries")
+	// ErrRestoring: another snapshot is being restored.
+	ErrRestoring = errors.New("cluster: a snapshot is being restored already")
 )
 
 // Node is one member of a cluster.
@@ -61,6 +64,8 @@ type Node struct {
 
 	refusing atomic.Int64 // since when a transfer of leadership blocks commands
 	leading  leading
+
+	restoring sync.Mutex // held while a snapshot of an operator's replaces the state
 }
 
 // Open opens the node in a folder and starts it. A folder in use by another
@@ -102,10 +107,14 @@ func (n *Node) open(p parts) (err error) {
 	if err := fsm.MakeDir(p.fs, c.Dir); err != nil {
 		return err
 	}
+	// What a restore has left behind that was cut off.
+	if err := p.fs.Remove(p.fs.PathJoin(c.Dir, restoreFile)); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
 	if c.Transport == nil {
 		_, c.Transport = raft.NewInmemTransport(raft.ServerAddress(c.Address))
 	}
-	if n.transport, err = newTransport(c.Transport); err != nil {
+	if n.transport, err = newTransport(c.Transport, c.Clock); err != nil {
 		return err
 	}
 	// The lock on this file keeps other processes out of all the others.

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/hashicorp/raft"
 )
@@ -22,16 +23,24 @@ var errHalted = errors.New("cluster: this node is halted")
 type transport struct {
 	raft.Transport
 	preVote raft.WithPreVote
+	clock   Clock
 	halted  atomic.Bool
 	sent    atomic.Uint64 // numbers requests in the order they were sent
 
 	mu      sync.Mutex
 	acks    map[raft.ServerID]ack
+	heard   map[raft.ServerID]contact
 	changed chan struct{} // closed and replaced when acks changes; nil: nobody waits
 }
 
 // ack is the latest request of a term that a peer answered.
 type ack struct{ term, request uint64 }
+
+// contact is what a peer told last: the end of its log, and when.
+type contact struct {
+	index uint64
+	at    time.Duration // monotonic
+}
 
 var (
 	_ raft.Transport   = (*transport)(nil)
@@ -39,12 +48,15 @@ var (
 	_ raft.WithClose   = (*transport)(nil)
 )
 
-func newTransport(inner raft.Transport) (*transport, error) {
+func newTransport(inner raft.Transport, clock Clock) (*transport, error) {
 	preVote, ok := inner.(raft.WithPreVote)
 	if !ok {
 		return nil, errors.New("cluster: the transport does not support pre-vote")
 	}
-	return &transport{Transport: inner, preVote: preVote, acks: make(map[raft.ServerID]ack)}, nil
+	return &transport{
+		Transport: inner, preVote: preVote, clock: clock,
+		acks: make(map[raft.ServerID]ack), heard: make(map[raft.ServerID]contact),
+	}, nil
 }
 
 // SetHeartbeatHandler leaves heartbeats to the main loop of Raft.
@@ -67,10 +79,28 @@ func (t *transport) AppendEntries(id raft.ServerID, target raft.ServerAddress, r
 	if err := t.Transport.AppendEntries(id, target, req, resp); err != nil {
 		return err
 	}
+	t.hear(id, resp.LastLog)
 	if resp.Term == req.Term {
 		t.note(id, ack{req.Term, request})
 	}
 	return nil
+}
+
+// hear notes how far a peer is. Entries may go by a pipeline of the library's,
+// but heartbeats come here, and are answered with the end of the log too.
+func (t *transport) hear(id raft.ServerID, index uint64) {
+	now := t.clock.Monotonic()
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.heard[id] = contact{index, now}
+}
+
+// lastHeard is what a peer told last; false if it has told nothing.
+func (t *transport) lastHeard(id raft.ServerID) (contact, bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	c, ok := t.heard[id]
+	return c, ok
 }
 
 func (t *transport) note(id raft.ServerID, a ack) {
