@@ -92,6 +92,8 @@ type change struct {
 type storedReply struct {
 	index uint64
 	reply []byte
+	// apart says that the two have to be read from the database.
+	apart bool
 }
 
 func (s *Store) newTxn() *txn {

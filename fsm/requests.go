@@ -23,16 +23,16 @@ type requestCache struct {
 	floor int64
 }
 
-// find looks for an id. If it is not known, known is false.
+// find looks for an id. If it, or its reply, is not known, known is false.
 func (c *requestCache) find(id []byte, ms int64) (reply storedReply, ok, known bool) {
 	if ms < c.floor {
 		return storedReply{}, false, true
 	}
-	if reply, ok = c.young[string(id)]; ok {
-		return reply, true, true
+	if reply, ok = c.young[string(id)]; !ok {
+		reply, ok = c.old[string(id)]
 	}
-	if reply, ok = c.old[string(id)]; ok {
-		return reply, true, true
+	if ok {
+		return reply, true, !reply.apart
 	}
 	return storedReply{}, false, ms > c.before
 }
@@ -49,7 +49,11 @@ func (c *requestCache) add(ids []storedID, floor int64) {
 		c.young = make(map[string]storedReply)
 	}
 	for i := range ids {
-		c.young[ids[i].id] = ids[i].reply
+		reply := ids[i].reply
+		if len(reply.reply) > 0 { // replies are as large as answers: they stay in the database
+			reply = storedReply{apart: true}
+		}
+		c.young[ids[i].id] = reply
 		c.latest[0] = max(c.latest[0], requestTime([]byte(ids[i].id)))
 	}
 }

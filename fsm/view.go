@@ -130,6 +130,27 @@ func (v *View) Get(key []byte) (Row, bool, error) {
 	return row, err == nil, err
 }
 
+// Request returns at which index a command with a request id was applied, and
+// the reply kept with it; ok is false if there is none, or it is forgotten.
+func (v *View) Request(id []byte) (index uint64, reply []byte, ok bool, err error) {
+	if len(id) != requestIDBytes {
+		return 0, nil, false, nil
+	}
+	b, closer, err := v.v.snap.Get(appendRequestKey(nil, id))
+	if errors.Is(err, pebble.ErrNotFound) {
+		return 0, nil, false, nil
+	}
+	if err != nil {
+		return 0, nil, false, err
+	}
+	prior, err := parseReply(b)
+	reply = bytes.Clone(prior.reply)
+	if err = errors.Join(err, closer.Close()); err != nil {
+		return 0, nil, false, err
+	}
+	return prior.index, reply, true, nil
+}
+
 // Scan calls fn with the rows in [start, end) in ascending order of keys. An
 // empty start is the first row, an empty end the last. Key and row are valid
 // only during the call. fn ends the scan with more false, or jumps forward by

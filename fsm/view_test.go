@@ -16,6 +16,29 @@ import (
 	"github.com/coffer-secrets/coffer/fsm/fsmpb"
 )
 
+// TestViewOfRequests: a view tells which requests were applied by then.
+func TestViewOfRequests(t *testing.T) {
+	t.Parallel()
+	s := open(t, nil)
+	id := requestID(epoch, 1)
+	before := s.View()
+	defer before.Close()
+	apply(t, s, 1, 1, &fsmpb.Command{Time: epoch, RequestId: id, Reply: []byte("reply")})
+	after := s.View()
+	defer after.Close()
+	if _, _, ok, err := before.Request(id); ok || err != nil {
+		t.Errorf("known before it was applied: %v", err)
+	}
+	if index, reply, ok, err := after.Request(id); index != 1 || string(reply) != "reply" || !ok || err != nil {
+		t.Errorf("%d, %q, %v, %v", index, reply, ok, err)
+	}
+	for _, other := range [][]byte{nil, id[:15], append(id[:15:15], 0xff)} {
+		if _, _, ok, err := after.Request(other); ok || err != nil {
+			t.Errorf("%x is known: %v", other, err)
+		}
+	}
+}
+
 func TestViewDoesNotChange(t *testing.T) {
 	t.Parallel()
 	s := open(t, nil)
