@@ -43,6 +43,7 @@ type Store struct {
 	replica Replica
 	barrier *seal.Barrier
 	latches latches
+	keys    keys
 }
 
 // New returns a store that seals with barrier.
@@ -63,14 +64,50 @@ func (s *Store) View(ctx context.Context, fn func(tx *Tx) error) error {
 		return proposeError(err)
 	}
 	defer view.Close()
-	tx := s.begin(view)
+	return s.look(view, fn)
+}
+
+// ErrWrites is a write in a transaction that only reads.
+var ErrWrites = errors.New("state: write in a read-only transaction")
+
+func (s *Store) look(view *fsm.View, fn func(tx *Tx) error) error {
+	tx, err := s.begin(view)
+	if err != nil {
+		return err
+	}
 	if err := fn(tx); err != nil {
 		return err
 	}
 	if tx.Dirty() {
-		return errors.New("state: write in a read-only transaction")
+		return ErrWrites
 	}
 	return nil
+}
+
+// Age is how old a view may be. The zero value asks for one that is linearizable.
+type Age struct {
+	// Any takes what this node has.
+	Any bool
+	// Within takes what this node has if nothing that was committed so long ago
+	// is missing.
+	Within time.Duration
+}
+
+// ViewOf is View on a snapshot that may be as old as it says.
+func (s *Store) ViewOf(ctx context.Context, age Age, fn func(tx *Tx) error) error {
+	if age == (Age{}) {
+		return s.View(ctx, fn)
+	}
+	view := s.replica.Local()
+	if view == nil {
+		return proposeError(errClosed)
+	}
+	defer view.Close()
+	// What is missing was stamped later than what was applied last.
+	if !age.Any && s.replica.Now().Sub(time.Unix(0, view.Time())) > age.Within {
+		return s.View(ctx, fn)
+	}
+	return s.look(view, fn)
 }
 
 // Local runs fn on what this node has, which may be behind the leader.
@@ -80,7 +117,11 @@ func (s *Store) Local(fn func(tx *Tx) error) error {
 		return proposeError(errClosed)
 	}
 	defer view.Close()
-	return fn(s.begin(view))
+	tx, err := s.begin(view)
+	if err != nil {
+		return err
+	}
+	return fn(tx)
 }
 
 // Update runs fn and commits what it wrote as one log entry, running it again
@@ -93,45 +134,62 @@ func (s *Store) Local(fn func(tx *Tx) error) error {
 // condition of the commit or not. Any other outcome is an answer that rests on
 // reads, so fn runs again on a linearizable view before it counts.
 func (s *Store) Update(ctx context.Context, fn func(tx *Tx) error) (uint64, error) {
+	done, err := s.UpdateOnce(ctx, Once{}, fn)
+	return done.Index, err
+}
+
+// UpdateOnce is Update for one that may be asked for again. The answer is that
+// of the time when it was committed.
+func (s *Store) UpdateOnce(ctx context.Context, once Once, fn func(tx *Tx) error) (Done, error) {
 	confirmed := false
 	var held *latch
 	defer func() { held.release() }()
 	for range maxAttempts {
 		view, err := s.view(ctx, confirmed)
 		if err != nil {
-			return 0, proposeError(err)
+			return Done{}, proposeError(err)
 		}
-		tx := s.begin(view)
+		if done, err := s.earlier(view, once); err != nil || done.Again {
+			view.Close()
+			return done, err
+		}
+		tx, err := s.begin(view)
+		if err != nil {
+			view.Close()
+			return Done{}, err
+		}
 		err = fn(tx)
 		index := view.Index()
 		view.Close()
 		var given *abandoned
 		if errors.As(err, &given) {
-			return 0, given.why
+			return Done{}, given.why
 		}
 		if err != nil || !tx.Dirty() {
 			if confirmed {
-				return index, err
+				return Done{Index: index}, err
 			}
 			confirmed = true
 			continue
 		}
-		result, err := s.commit(ctx, tx, !confirmed)
+		result, err := s.commit(ctx, tx, once)
 		if err != nil {
-			return 0, err
+			return s.settle(ctx, once, tx.term, err)
 		}
 		switch result.Code {
-		case fsm.OK, fsm.Duplicate:
-			return result.Index, nil
+		case fsm.OK:
+			return Done{Index: result.Index}, nil
+		case fsm.Duplicate:
+			return s.again(once, result.Index, result.Reply)
 		case fsm.StaleTerm: // the first change of a new leader
 			confirmed = true
 			continue
 		}
 		if held, err = s.contend(ctx, held, tx, result); err != nil {
-			return 0, err
+			return Done{}, err
 		}
 	}
-	return 0, engines.Errorf(engines.KindConflict, "too many others are changing the same thing: try again")
+	return Done{}, engines.Errorf(engines.KindConflict, "too many others are changing the same thing: try again")
 }
 
 // Abandon makes fn's error end an Update at once, though what it rests on may
@@ -166,24 +224,33 @@ func (s *Store) contend(ctx context.Context, held *latch, tx *Tx, result fsm.Res
 	return s.latches.take(ctx, key)
 }
 
-func (s *Store) commit(ctx context.Context, tx *Tx, fenced bool) (fsm.Result, error) {
+// commit proposes what a transaction wrote, fenced with the term that it rests on.
+func (s *Store) commit(ctx context.Context, tx *Tx, once Once) (fsm.Result, error) {
+	if tx.term == 0 { // nothing has been applied: no fence can be told
+		return fsm.Result{Code: fsm.StaleTerm}, nil
+	}
 	cmd, err := tx.command()
 	if err != nil {
 		return fsm.Result{}, err
 	}
-	if fenced {
-		if tx.term == 0 { // nothing has been applied: no fence can be told
-			return fsm.Result{Code: fsm.StaleTerm}, nil
-		}
-		cmd.FenceTerm = tx.term
+	cmd.FenceTerm = tx.term
+	if cmd.RequestId = once.ID; cmd.RequestId == nil {
+		cmd.RequestId = s.requestID()
 	}
-	cmd.RequestId = s.requestID()
+	if once.Reply != nil {
+		if cmd.Reply, err = s.sealReply(once); err != nil {
+			return fsm.Result{}, err
+		}
+	}
 	result, err := s.replica.Propose(ctx, cmd)
 	if err != nil {
 		return fsm.Result{}, proposeError(err)
 	}
 	return result, nil
 }
+
+// RequestID makes an id for Once, by cluster time as this node has it.
+func RequestID(replica Replica) []byte { return (&Store{replica: replica}).requestID() }
 
 // requestID makes an id in the form of a UUIDv7 (RFC 9562, 5.7): the state
 // machine forgets ids by their time.

@@ -74,10 +74,6 @@ type write struct {
 // Mark is a point to which a transaction's writes can be rolled back.
 type Mark struct{ writes, bytes int }
 
-func (s *Store) begin(view *fsm.View) *Tx {
-	return &Tx{store: s, view: view, now: s.replica.Now(), term: view.Term()}
-}
-
 // Now is cluster time, the same throughout a transaction.
 func (tx *Tx) Now() time.Time { return tx.now }
 
