@@ -229,11 +229,12 @@ func TestLoginRefused(t *testing.T) {
 		`{"role_id":"r"}`:                 "missing secret_id",
 		`{"role_id":"r","secret_id":"x"}`: "invalid role or secret ID",
 		`{"role_id":"s","secret_id":"x"}`: "invalid role or secret ID",
+		`{"role_id":"s"}`:                 "missing secret_id",
 		`{"role_id":1,"secret_id":[]}`:    `field "secret_id"`,
 	} {
 		refuses(t, h, engines.Update, "login", body, engines.KindInvalid, text)
 	}
-	for addr, text := range map[string]string{"198.51.100.1": "restrictions on the role", "192.0.2.9": "restrictions on the secret ID"} {
+	for addr, text := range map[string]string{"198.51.100.1": "restrictions on the secret ID", "192.0.2.9": "restrictions on the secret ID"} {
 		h.Caller.Addr = netip.MustParseAddr(addr)
 		refuses(t, h, engines.Update, "login", login, engines.KindInvalid, text)
 	}
@@ -246,10 +247,27 @@ func TestLoginRefused(t *testing.T) {
 	refuses(t, h, engines.Update, "role/app/secret-id-accessor/lookup", fmt.Sprintf(`{"secret_id_accessor":%q}`, made["secret_id_accessor"]), engines.KindNotFound, "accessor")
 }
 
-// TestLockout: guesses at secret ids lock the role id, and no other.
+// TestAddressOfRole: who has the credentials is told that he is in the wrong
+// place, and has spent nothing.
+func TestAddressOfRole(t *testing.T) {
+	t.Parallel()
+	h := mount(t)
+	login, _ := creds(t, h, `{"role_id":"r","secret_id_bound_cidrs":"192.0.2.0/24"}`, `{"num_uses":1}`)
+	h.Caller.Addr = netip.MustParseAddr("198.51.100.1")
+	refuses(t, h, engines.Update, "login", login, engines.KindInvalid, "restrictions on the role")
+	h.Caller.Addr = netip.MustParseAddr("192.0.2.7")
+	must(t, h, engines.Update, "login", login)
+}
+
+// TestLockout: guesses at secret ids lock the role id, and no other, whether
+// there is the role or not.
 func TestLockout(t *testing.T) {
 	t.Parallel()
 	h := mount(t)
+	for range 5 {
+		refuses(t, h, engines.Update, "login", `{"role_id":"none","secret_id":"x"}`, engines.KindInvalid, "invalid role or secret ID")
+	}
+	refuses(t, h, engines.Update, "login", `{"role_id":"none","secret_id":"x"}`, engines.KindDenied, "permission denied")
 	login, _ := creds(t, h, `{"role_id":"r"}`, ``)
 	guess := func(n int) {
 		for range n {
@@ -272,7 +290,10 @@ func TestWithoutSecretID(t *testing.T) {
 	refuses(t, h, engines.Update, "role/app/secret-id", ``, engines.KindInvalid, "bind_secret_id is not set on the role")
 	refuses(t, h, engines.Delete, "role/app/token-bound-cidrs", ``, engines.KindInvalid, "at least one constraint")
 	h.Caller.Addr = netip.Addr{}
-	refuses(t, h, engines.Update, "login", `{"role_id":"r"}`, engines.KindInvalid, "restrictions on the role")
+	for _, id := range []string{"r", "none"} { // which of them there is, is not told there
+		refuses(t, h, engines.Update, "login", fmt.Sprintf(`{"role_id":%q}`, id), engines.KindInvalid, "missing secret_id")
+		refuses(t, h, engines.Update, "login", fmt.Sprintf(`{"role_id":%q,"secret_id":"x"}`, id), engines.KindInvalid, "invalid role or secret ID")
+	}
 }
 
 func TestSecretIDs(t *testing.T) {

@@ -25,9 +25,9 @@ func loginRole(body map[string]json.RawMessage, tx engines.Tx) (string, error) {
 	return string(entry.Value), nil
 }
 
-// login finds the role and the secret id. A role id that does not exist is not
-// counted: ids are made up at random, and whoever tries them has nothing to
-// guess at but could fill the store.
+// login finds the role and the secret id. A role id that does not exist is
+// answered, counted and locked like one that does: neither is told which there
+// are.
 func login(_ context.Context, req *engines.Request, tx engines.Tx) (*engines.Response, error) {
 	roleID := req.Fields.String("role_id")
 	if roleID == "" {
@@ -38,10 +38,7 @@ func login(_ context.Context, req *engines.Request, tx engines.Tx) (*engines.Res
 		return nil, err
 	}
 	if r == nil {
-		return nil, engines.Invalidf(wrong)
-	}
-	if !auth.Allows(r.CIDRs, req.Caller.Addr) || !auth.Allows(r.Token.BoundCIDRs, req.Caller.Addr) {
-		return nil, engines.Invalidf("source address unauthorized by CIDR restrictions on the role")
+		return nil, stranger(req, tx, roleID)
 	}
 	params, metadata := r.Token, map[string]string{}
 	if r.BindSecretID {
@@ -54,18 +51,45 @@ func login(_ context.Context, req *engines.Request, tx engines.Tx) (*engines.Res
 			params.BoundCIDRs = s.TokenCIDRs
 		}
 	}
+	if !auth.Allows(r.CIDRs, req.Caller.Addr) || !auth.Allows(r.Token.BoundCIDRs, req.Caller.Addr) {
+		if !r.BindSecretID {
+			return nil, stranger(req, tx, roleID)
+		}
+		return nil, engines.Invalidf("source address unauthorized by CIDR restrictions on the role")
+	}
 	metadata["role_name"] = r.Name
 	return &engines.Response{Auth: &engines.Auth{
 		Alias: r.RoleID, AliasMetadata: metadata, Metadata: metadata, Token: params,
 	}}, nil
 }
 
+// stranger refuses a login with a role id that is not known, or good for
+// nothing from where it comes.
+func stranger(req *engines.Request, tx engines.Tx, roleID string) error {
+	if req.Fields.String("secret_id") == "" {
+		return errMissing()
+	}
+	rules, who := lockout.RulesOf(req.Mount.Lockout), lockout.Name{Text: roleID}
+	if err := lockout.Check(tx, rules, who, req.Now); err != nil {
+		return err
+	}
+	if err := lockout.Fail(tx, rules, who, req.Now); err != nil {
+		return err
+	}
+	return errWrong()
+}
+
+func errMissing() error { return engines.Invalidf("missing secret_id") }
+
+// errWrong is kept, since the failure is counted.
+func errWrong() error { return &engines.Error{Kind: engines.KindInvalid, Message: wrong, Keep: true} }
+
 // prove finds the secret id that a login comes with and takes a use of it. A
 // wrong one counts against the role id.
 func (r *role) prove(req *engines.Request, tx engines.Tx) (*secret, error) {
 	secretID := req.Fields.String("secret_id")
 	if secretID == "" {
-		return nil, engines.Invalidf("missing secret_id")
+		return nil, errMissing()
 	}
 	rules, who := lockout.RulesOf(req.Mount.Lockout), lockout.Name{Text: r.RoleID, Known: true}
 	if err := lockout.Check(tx, rules, who, req.Now); err != nil {
@@ -93,7 +117,7 @@ func (s *secret) fits(r *role, req *engines.Request) error {
 	refuse := func(text string) error { return &engines.Error{Kind: engines.KindInvalid, Message: text, Keep: true} }
 	switch {
 	case s == nil:
-		return refuse(wrong)
+		return errWrong()
 	case !auth.Allows(s.CIDRs, req.Caller.Addr) || !auth.Allows(s.TokenCIDRs, req.Caller.Addr):
 		return refuse("source address unauthorized by CIDR restrictions on the secret ID")
 	case !auth.Within(s.TokenCIDRs, r.Token.BoundCIDRs):
