@@ -27,19 +27,9 @@ func (u *Unsealed) lead() {
 
 // follow does the work of every node.
 func (u *Unsealed) follow() {
-	var seen uint64
 	u.every(u.ctx, func(context.Context) error {
 		u.shareRates()
-		var index uint64
-		err := u.store.Local(func(tx *state.Tx) error {
-			index = tx.TableIndex(state.Boot)
-			return u.quotas.Refresh(tx)
-		})
-		if err != nil || index == seen {
-			return err
-		}
-		seen = index
-		return u.reloadKeyring()
+		return u.store.Local(u.quotas.Refresh)
 	})
 }
 

@@ -30,7 +30,7 @@ func (u *Unsealed) changeKeyring(ctx context.Context, rootKey []byte, more map[s
 		present, changed = nil, nil
 	}
 	defer forget()
-	_, err := u.store.Update(ctx, func(tx *state.Tx) error {
+	_, err := u.store.Plain().Update(ctx, func(tx *state.Tx) error {
 		forget()
 		sealed, err := tx.GetBoot(bootKeyring)
 		if err != nil {
@@ -168,19 +168,27 @@ func (u *Unsealed) commitBoot(ctx context.Context, rows map[string][]byte, r *re
 }
 
 // reloadKeyring takes over a keyring that another node has changed.
+//
+// After a rekey the root key is one that only the new shares tell. The keyring
+// itself is the same then, so this node goes on with the one that it has: it
+// will refuse what it cannot open once there is a later one.
 func (u *Unsealed) reloadKeyring() error {
 	u.keyMu.Lock()
 	defer u.keyMu.Unlock()
 	sealed, err := state.ReadBoot(u.core.cfg.Node, bootKeyring)
-	if err != nil {
+	if err != nil || sealed == nil {
 		return err
 	}
 	keyring, err := seal.OpenKeyring(u.rootKey, sealed)
 	if errors.Is(err, seal.ErrWrongKey) && u.core.cfg.Wrapper != nil {
 		keyring, err = u.reloadRootKey(sealed)
 	}
+	if errors.Is(err, seal.ErrWrongKey) {
+		u.log.Warn("the root key was replaced on another node: this one has to be sealed, and unsealed with the new key shares")
+		return nil
+	}
 	if err != nil {
-		return err
+		return engines.Internal(err)
 	}
 	defer keyring.Zero()
 	return u.barrier.Install(keyring)

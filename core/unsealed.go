@@ -61,7 +61,8 @@ func newUnsealed(c *Core, keyring *seal.Keyring) (*Unsealed, error) {
 	if err != nil {
 		return nil, engines.Internal(err)
 	}
-	u := &Unsealed{core: c, log: c.log, barrier: barrier, store: state.New(c.cfg.Node, barrier)}
+	u := &Unsealed{core: c, log: c.log, barrier: barrier}
+	u.store = state.Following(state.New(c.cfg.Node, barrier), u.reloadKeyring)
 	u.ctx, u.done = context.WithCancel(c.ctx)
 	// The devices write what is under way when the node is sealed.
 	u.audit = audit.New(context.WithoutCancel(c.ctx), c.cfg.Audit, keyring.Derive(labelAudit, 32))

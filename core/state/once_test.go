@@ -126,7 +126,7 @@ func TestFollowing(t *testing.T) {
 	t.Parallel()
 	base, r := newStore(t)
 	loads := 0
-	s := state.Following(base, func(*fsm.View) error { loads++; return nil })
+	s := state.Following(base, func() error { loads++; return nil })
 	boot := func() {
 		if _, err := base.Update(t.Context(), func(tx *state.Tx) error { return tx.PutBoot("x", []byte("v")) }); err != nil {
 			t.Fatal(err)

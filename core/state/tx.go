@@ -2,12 +2,14 @@ package state
 
 import (
 	"bytes"
+	"errors"
 	"slices"
 	"time"
 
 	"github.com/coffer-secrets/coffer/engines"
 	"github.com/coffer-secrets/coffer/fsm"
 	"github.com/coffer-secrets/coffer/fsm/fsmpb"
+	"github.com/coffer-secrets/coffer/seal"
 )
 
 // Limits of one transaction. The log carries an entry of several MiB badly.
@@ -194,6 +196,9 @@ func (tx *Tx) RequireExists(key []byte) {
 
 func (tx *Tx) open(key []byte, row fsm.Row) (*Row, error) {
 	plain, err := tx.store.barrier.OpenValue(key, row.Value)
+	if errors.Is(err, seal.ErrUnknownTerm) { // the keyring could not be followed
+		return nil, &engines.Error{Kind: engines.KindUnavailable, Message: "this node lacks a key that others have: seal and unseal it", Cause: err}
+	}
 	if err != nil {
 		return nil, engines.Internal(err)
 	}
