@@ -50,7 +50,7 @@ func (u *Unsealed) every(ctx context.Context, work func(ctx context.Context) err
 }
 
 func (u *Unsealed) leaderTick(ctx context.Context) error {
-	return errors.Join(u.expire(ctx), u.reap(ctx), u.rotateIfDue(ctx), u.oidc.Rotate(ctx, u.store), u.keepCount(ctx), u.certify(ctx), u.yieldUnrecorded(ctx))
+	return errors.Join(u.expire(ctx), u.reap(ctx), u.rotateIfDue(ctx), u.oidc.Rotate(ctx, u.store), u.keepCount(ctx), u.certify(ctx), u.belongs.pilot.Tick(ctx), u.yieldUnrecorded(ctx))
 }
 
 // expire removes the tokens whose time is up, and what else passes. They have

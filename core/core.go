@@ -10,6 +10,7 @@ import (
 
 	"github.com/coffer-secrets/coffer/core/audit"
 	"github.com/coffer-secrets/coffer/core/logs"
+	"github.com/coffer-secrets/coffer/core/members"
 	"github.com/coffer-secrets/coffer/core/mounts"
 	"github.com/coffer-secrets/coffer/core/state"
 	"github.com/coffer-secrets/coffer/engines"
@@ -86,6 +87,10 @@ type Config struct {
 	Audit  audit.Config
 	// Peers reaches the other nodes; nil: there are none.
 	Peers Peers
+	// Joiner reaches clusters to join; nil: the node cannot join any.
+	Joiner Joiner
+	// Members changes who belongs to the cluster; nil: nothing can.
+	Members members.Cluster
 	// IndexWait bounds how long a request waits for the index that it requires;
 	// DefaultIndexWait if 0.
 	IndexWait time.Duration
@@ -102,9 +107,13 @@ type Core struct {
 	current atomic.Pointer[Unsealed]
 	// clusterID never changes once the cluster has one.
 	clusterID atomic.Pointer[string]
+	// invited is set while the node is about to join a cluster.
+	invited atomic.Pointer[invitation]
 
-	mu     sync.Mutex
-	unseal *seal.Ceremony
+	mu sync.Mutex
+	// stopSeeking ends an earlier attempt to get an invitation.
+	stopSeeking context.CancelFunc
+	unseal      *seal.Ceremony
 	// unsealFor is the generation of shares that unseal collects.
 	unsealFor string
 	rekeying  [2]*rekeying // by target
@@ -202,15 +211,16 @@ func (c *Core) notServing() error {
 // ErrSealed is the answer of a sealed node, in the words that clients know.
 func ErrSealed() error { return engines.Errorf(engines.KindUnavailable, "Vault is sealed") }
 
-// Initialized reports whether the cluster has been initialised.
+// Initialized reports whether the cluster has been initialised that the node is
+// part of, or about to join.
 func (c *Core) Initialized() (bool, error) {
-	row, err := state.ReadBoot(c.cfg.Node, bootSeal)
+	row, err := c.readBoot(bootSeal)
 	return row != nil, err
 }
 
 // boot reads a boot row as JSON; false if there is none.
 func (c *Core) boot(name string, into any) (bool, error) {
-	raw, err := state.ReadBoot(c.cfg.Node, name)
+	raw, err := c.readBoot(name)
 	if err != nil || raw == nil {
 		return false, err
 	}

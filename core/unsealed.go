@@ -39,6 +39,8 @@ type Unsealed struct {
 	wrapping *wrapping.Wrapping
 	audit    *audit.Broker
 	quotas   *quotas.Quotas
+	// belongs is who is part of the cluster.
+	belongs membership
 
 	// keyMu guards the root key and orders the changes of the keyring's row.
 	keyMu   sync.Mutex
@@ -79,11 +81,16 @@ func newUnsealed(c *Core, keyring *seal.Keyring) (*Unsealed, error) {
 	list = append(list, identity.Engine(identity.Deps{
 		Mounts: mounted, Routes: slices.Concat(u.mfa.Routes(), u.oidc.Routes()), Gone: mfa.Gone,
 	}))
+	if u.belongs, err = u.newMembership(keyring); err != nil {
+		u.audit.Close()
+		barrier.Close()
+		return nil, engines.Internal(err)
+	}
 	list = append(list, system.New(system.Deps{
 		Mounts: mounted, Tokens: u.tokens, Policies: u.policies, ACL: u.tokenACL,
 		Wrapping: u.wrapping, Control: control{u}, RawStorage: c.cfg.RawStorage, Metrics: c.cfg.Metrics, Audit: u.audit,
 		Leases: leases.New(u.tokens.Leases()), Logs: c.cfg.Logs, RotateRoot: u.rotateRoot,
-		Routes: slices.Concat(u.mfaRoutes(), u.quotas.Routes(mounted)),
+		Routes: slices.Concat(u.mfaRoutes(), u.quotas.Routes(mounted), u.belongs.pilot.Routes()),
 	}))
 	if u.mounts, err = mounts.New(list, c.cfg.Limits); err != nil {
 		u.audit.Close()

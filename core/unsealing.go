@@ -21,6 +21,9 @@ func (c *Core) SubmitUnsealKey(ctx context.Context, key string) (SealStatus, err
 	if err := c.submitUnseal(ctx, share); err != nil {
 		return SealStatus{}, err
 	}
+	if err := c.awaitEntry(ctx); err != nil {
+		return SealStatus{}, err
+	}
 	return c.SealStatus()
 }
 
@@ -82,7 +85,7 @@ func (c *Core) autoUnsealLocked(ctx context.Context) error {
 	if c.cfg.Wrapper == nil || c.current.Load() != nil {
 		return nil
 	}
-	wrapped, err := state.ReadBoot(c.cfg.Node, bootRoot)
+	wrapped, err := c.readBoot(bootRoot)
 	if err != nil {
 		return engines.Internal(err)
 	}
@@ -99,6 +102,9 @@ func (c *Core) autoUnsealLocked(ctx context.Context) error {
 	defer clear(rootKey)
 	if err := c.openLocked(rootKey); err != nil { //nolint:contextcheck // what is unsealed outlives the request that unseals
 		return err
+	}
+	if c.current.Load() == nil {
+		return nil // it joins first
 	}
 	if stale, err := seal.NeedsRewrap(ctx, c.cfg.Wrapper, wrapped); err == nil && stale {
 		return c.rewrap(ctx, rootKey)
@@ -122,7 +128,7 @@ func (c *Core) rewrap(ctx context.Context, rootKey []byte) error {
 
 // openLocked opens the keyring and begins to serve.
 func (c *Core) openLocked(rootKey []byte) error {
-	sealed, err := state.ReadBoot(c.cfg.Node, bootKeyring)
+	sealed, err := c.readBoot(bootKeyring)
 	if err != nil {
 		return engines.Internal(err)
 	}
@@ -134,6 +140,9 @@ func (c *Core) openLocked(rootKey []byte) error {
 		return engines.Internal(err)
 	}
 	defer keyring.Zero()
+	if entering, err := c.enterLocked(rootKey); err != nil || entering {
+		return err
+	}
 	u, err := newUnsealed(c, keyring)
 	if err != nil {
 		return err

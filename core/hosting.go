@@ -1,0 +1,118 @@
+package core
+
+import (
+	"context"
+	"strings"
+
+	"github.com/coffer-secrets/coffer/core/joining"
+	"github.com/coffer-secrets/coffer/core/members"
+	"github.com/coffer-secrets/coffer/core/state"
+	"github.com/coffer-secrets/coffer/engines"
+	"github.com/coffer-secrets/coffer/seal"
+)
+
+// membership is who is part of the cluster, and who may be.
+type membership struct {
+	host  *joining.Host
+	pilot *members.Pilot
+}
+
+func (u *Unsealed) newMembership(keyring *seal.Keyring) (membership, error) {
+	host, err := u.newHost(keyring)
+	c := u.core
+	deps := members.Deps{
+		Store: u.store, Cluster: c.cfg.Members, Status: c.memberStatus, Version: c.cfg.Info.Version,
+		Log: func(what, id string) { u.log.Info(what, "member", id) },
+	}
+	return membership{host: host, pilot: members.NewPilot(deps)}, err
+}
+
+// memberStatus is the node's status in the words of package members.
+func (c *Core) memberStatus() members.Status {
+	s := c.cfg.Node.Status()
+	out := members.Status{Leads: s.Leader, Term: s.Term, Index: s.Committed}
+	for _, m := range s.Members {
+		out.Members = append(out.Members, members.Member{
+			ID: m.ID, Address: hostPort(m.Address), Leader: m.Leader, Voter: m.Voter, Self: m.ID == s.ID,
+		})
+	}
+	return out
+}
+
+// hostPort is a member's address without the scheme that clients are told.
+func hostPort(address string) string { return strings.TrimPrefix(address, "https://") }
+
+// newHost makes the part that lets other nodes join.
+func (u *Unsealed) newHost(keyring *seal.Keyring) (*joining.Host, error) {
+	node := u.core.cfg.Node
+	return joining.NewHost(joining.Deps{
+		Key: keyring.Derive(joining.Label, joining.KeyBytes), Store: u.store, Rows: u.core.bootRows,
+		Leads: func() bool { return node.Status().Leader }, Members: u.core.memberAddresses,
+		Add: func(ctx context.Context, id, address string) error {
+			if u.core.cfg.Members == nil {
+				return state.ErrNotLeader
+			}
+			return u.core.cfg.Members.AddNonvoter(ctx, id, address)
+		},
+		Issue: u.certificate, Index: func() uint64 { return node.Status().Applied },
+	})
+}
+
+// bootRows are what a node needs to unseal.
+func (c *Core) bootRows() (map[string][]byte, error) {
+	rows := make(map[string][]byte)
+	for _, name := range []string{bootSeal, bootKeyring, bootRoot, bootRecovery, bootCluster} {
+		row, err := state.ReadBoot(c.cfg.Node, name)
+		if err != nil {
+			return nil, err
+		}
+		if row != nil {
+			rows[name] = row
+		}
+	}
+	return rows, nil
+}
+
+// memberAddresses are where the members are reached, host and port by id.
+func (c *Core) memberAddresses() map[string]string {
+	out := make(map[string]string)
+	for _, m := range c.cfg.Node.Status().Members {
+		out[m.ID] = hostPort(m.Address)
+	}
+	return out
+}
+
+// certificate makes the certificate of another node.
+func (u *Unsealed) certificate(ctx context.Context, node string, public []byte) (certificate, root []byte, err error) {
+	if u.core.cfg.Peers == nil {
+		return nil, nil, engines.Errorf(engines.KindUnavailable, "this node has no connections to others")
+	}
+	cluster, authority, err := u.Authority(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer clear(authority)
+	certificate, root, err = u.core.cfg.Peers.Issue(cluster, authority, node, public)
+	if err != nil {
+		return nil, nil, &engines.Error{Kind: engines.KindInvalid, Message: "no certificate can be made for the node's key", Cause: err}
+	}
+	return certificate, root, nil
+}
+
+// Invite answers a node that wants to join this one's cluster.
+func (c *Core) Invite(node string) (*joining.Invitation, error) {
+	u := c.current.Load()
+	if u == nil {
+		return nil, c.notServing()
+	}
+	return u.belongs.host.Invite(node)
+}
+
+// Admit makes a node a member that shows it can unseal.
+func (c *Core) Admit(ctx context.Context, proof []byte) ([]byte, error) {
+	u := c.current.Load()
+	if u == nil {
+		return nil, c.notServing()
+	}
+	return u.belongs.host.Admit(ctx, proof)
+}
