@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"context"
 	"net/http"
 	"slices"
 	"strings"
@@ -12,7 +13,7 @@ const corsMethods = "DELETE,GET,OPTIONS,POST,PUT,LIST,SCAN,PATCH"
 
 // applyCORS answers preflight requests and refuses origins that may not call
 // (WHATWG Fetch, 3.2). Requests without an Origin are not from a page.
-func (s *server) applyCORS(w http.ResponseWriter, r *request) (done bool, status int) {
+func (s *server) applyCORS(ctx context.Context, w http.ResponseWriter, r *request) (done bool, status int) {
 	origin := r.Header.Get("Origin")
 	if origin == "" {
 		return false, 0
@@ -47,5 +48,5 @@ func (s *server) applyCORS(w http.ResponseWriter, r *request) (done bool, status
 	h.Set("Access-Control-Allow-Methods", corsMethods)
 	h.Set("Access-Control-Allow-Headers", strings.Join(settings.Headers, ","))
 	h.Set("Access-Control-Max-Age", "300")
-	return true, s.respond(r.Context(), w, r, &response{status: http.StatusNoContent})
+	return true, s.respond(ctx, w, r, &response{status: http.StatusNoContent})
 }

@@ -167,7 +167,7 @@ func (s *server) serve(ctx context.Context, w http.ResponseWriter, req *request,
 	for name, value := range s.Headers {
 		w.Header().Set(name, value)
 	}
-	if done, status := s.applyCORS(w, req); done {
+	if done, status := s.applyCORS(ctx, w, req); done {
 		return status
 	}
 	if err := s.readBody(w, req); err != nil {

@@ -53,7 +53,7 @@ func (s *server) monitor(_ context.Context, r *request) (*response, error) {
 	}
 	return &response{contentType: "text/plain; charset=utf-8", stream: func(_ context.Context, w http.ResponseWriter) {
 		defer hub.Leave(follower)
-		s.follow(r, hub, follower, w)
+		s.follow(r, hub, follower, w) //nolint:contextcheck // it goes on for longer than a request may, until the client leaves
 	}}, nil
 }
 

@@ -247,7 +247,8 @@ func (r *routes) fill(tx *state.Tx, q *Rule, f engines.Values) error {
 	if f.Has("inheritable") {
 		q.Inheritable = f.Bool("inheritable")
 	}
-	if len(q.Role) > maxName || q.Role != "" && !(strings.HasPrefix(q.Path, "auth/") && strings.HasSuffix(q.Path, "/")) {
+	login := strings.HasPrefix(q.Path, "auth/") && strings.HasSuffix(q.Path, "/")
+	if len(q.Role) > maxName || q.Role != "" && !login {
 		return engines.Invalidf("role: the path of a quota for a role is a way to log in, such as auth/approle")
 	}
 	if q.Kind == Count {

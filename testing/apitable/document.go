@@ -3,6 +3,7 @@ package apitable
 import (
 	"encoding/json"
 	"fmt"
+	"net/http"
 	"strconv"
 	"time"
 )
@@ -49,13 +50,13 @@ type Schema struct {
 // a query.
 func (i *PathItem) method(row *Row) *Operation {
 	switch row.Method {
-	case "GET":
+	case http.MethodGet:
 		return i.Get
-	case "POST":
+	case http.MethodPost:
 		return i.Post
-	case "PATCH":
+	case http.MethodPatch:
 		return i.Patch
-	case "DELETE":
+	case http.MethodDelete:
 		return i.Delete
 	case "LIST":
 		if i.Get != nil && i.Get.query("list") {
