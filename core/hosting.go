@@ -2,6 +2,7 @@ package core
 
 import (
 	"context"
+	"errors"
 	"strings"
 
 	"github.com/coffer-secrets/coffer/core/joining"
@@ -108,8 +109,22 @@ func (c *Core) Invite(node string) (*joining.Invitation, error) {
 	return u.belongs.host.Invite(node)
 }
 
-// Admit makes a node a member that shows it can unseal.
+// Admit makes a node a member that shows it can unseal, by way of the leader.
 func (c *Core) Admit(ctx context.Context, proof []byte) ([]byte, error) {
+	status := c.cfg.Node.Status()
+	if c.current.Load() == nil || status.Leader || status.LeaderID == "" || c.cfg.Peers == nil {
+		return c.AdmitHere(ctx, proof)
+	}
+	admission, err := c.cfg.Peers.Admit(ctx, status.LeaderID, proof)
+	var e *engines.Error
+	if err != nil && !errors.As(err, &e) {
+		err = &engines.Error{Kind: engines.KindUnavailable, Message: "the leader could not be asked: try again", Cause: err}
+	}
+	return admission, err
+}
+
+// AdmitHere is Admit on the leader.
+func (c *Core) AdmitHere(ctx context.Context, proof []byte) ([]byte, error) {
 	u := c.current.Load()
 	if u == nil {
 		return nil, c.notServing()

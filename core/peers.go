@@ -21,6 +21,8 @@ type Peers interface {
 	// Issue makes the certificate of another node for its public key, and
 	// returns it with the authority's own.
 	Issue(cluster string, authority []byte, node string, public []byte) (certificate, root []byte, err error)
+	// Admit has the leader admit a node that proves it can unseal.
+	Admit(ctx context.Context, leader string, proof []byte) ([]byte, error)
 }
 
 func authorityKey() []byte {

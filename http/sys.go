@@ -62,6 +62,7 @@ func (s *server) routes() map[string]map[string]handlerFunc {
 	list["sys/in-flight-req"] = map[string]handlerFunc{get: s.guarded(s.inFlight)}
 	list["sys/monitor"] = map[string]handlerFunc{get: s.guarded(s.monitor)}
 	s.profiles(list)
+	s.raftRoutes(list)
 	if s.OpenMetrics && s.Metrics != nil {
 		list["sys/metrics"] = map[string]handlerFunc{get: s.openMetrics}
 	}

@@ -101,7 +101,7 @@ func (s *Server) open() {
 	config := core.Config{
 		Node: node{s.Node}, Engines: []*engines.Engine{kv.New(), cubbyhole.New(), approle.New(), cert.New(), jwt.New(), jwt.NewOIDC(), kubernetes.New(""), userpass.New()}, Logger: logger,
 		Limits: mounts.Limits{Default: 32 * 24 * time.Hour, Max: 32 * 24 * time.Hour},
-		Info:   core.Info{Version: "1.0.0-test", APIAddr: "http://127.0.0.1:8200", StorageType: "raft", StartTime: time.Now()}, Logs: hub,
+		Info:   core.Info{Version: "1.0.0-test", APIAddr: "http://127.0.0.1:8200", StorageType: "raft", StartTime: time.Now()}, Logs: hub, Members: s.Node,
 	}
 	for _, change := range s.opts.core {
 		change(&config)

@@ -194,7 +194,7 @@ func (s *Server) openCore(ctx context.Context) error {
 		Node: s.node, Engines: engineList(), Logger: s.log.Logger, Info: info, Wrapper: s.wrapper,
 		Limits:     mounts.Limits{Default: s.cfg.DefaultLeaseTTL, Max: s.cfg.MaxLeaseTTL},
 		RawStorage: s.cfg.RawStorage, Metrics: s.metrics.text, Reload: s.reloadPart, Audit: auditConfig(s.cfg),
-		Logs: s.log.hub, Peers: s.peers,
+		Logs: s.log.hub, Peers: s.peers, Joiner: joiner{s.peers}, Members: s.node,
 	})
 	if err != nil {
 		return err
@@ -203,6 +203,7 @@ func (s *Server) openCore(ctx context.Context) error {
 		s.core.Close()
 		return nil
 	})
+	s.peers.mux.HandleFunc("POST "+pathAdmit, s.peers.answerAdmit(s.core))
 	return nil
 }
 
@@ -283,6 +284,10 @@ func (s *Server) Run(ctx context.Context) error {
 	if s.wrapper != nil {
 		s.work.Go(func() { s.core.KeepUnsealing(ctx) })
 	}
+	if len(s.cfg.Storage.RetryJoin) > 0 {
+		s.work.Go(func() { s.keepJoining(ctx) })
+	}
+	s.work.Go(func() { s.peers.sweep(ctx) })
 	s.notify(notifyReady)
 	select {
 	case <-ctx.Done():
