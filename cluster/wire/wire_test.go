@@ -217,7 +217,7 @@ func TestGarbage(t *testing.T) {
 		"a frame": "\xff\xff\xff\xff" + strings.Repeat("x", 1<<16),
 		"TLS 1.0": "\x16\x03\x01\x00\x05\x01\x00\x00\x01\x00",
 	} {
-		c, err := net.Dial("tcp", a.Addr().String()) //nolint:noctx // a test's own port
+		c, err := net.Dial("tcp", a.Addr().String())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -234,7 +234,7 @@ func TestGarbage(t *testing.T) {
 		{InsecureSkipVerify: true, MinVersion: tls.VersionTLS13, NextProtos: []string{"h2"}},
 		{InsecureSkipVerify: true, MaxVersion: tls.VersionTLS12, NextProtos: []string{"h2"}}, // #nosec G402 -- to be refused
 	} {
-		c, err := tls.Dial("tcp", a.Addr().String(), config) //nolint:noctx // a test's own port
+		c, err := tls.Dial("tcp", a.Addr().String(), config)
 		if err == nil {
 			_ = c.SetDeadline(time.Now().Add(patience))
 			_, err = c.Read(make([]byte, 1)) // TLS 1.3 tells of the refusal only now

@@ -40,7 +40,7 @@ func measureTiming(ctx context.Context, o options) error {
 	for i := range guesses {
 		names = append(names, fmt.Sprintf("known%d", i), fmt.Sprintf("other%d", i))
 	}
-	rand.Shuffle(len(names), func(i, j int) { names[i], names[j] = names[j], names[i] })
+	rand.Shuffle(len(names), func(i, j int) { names[i], names[j] = names[j], names[i] }) // #nosec G404 -- an order, not a secret
 	took := make(map[byte][]time.Duration)
 	next := 0
 	c, err := dial(ctx, server.addr, http.StatusBadRequest, func(int) []byte {
