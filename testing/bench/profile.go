@@ -26,7 +26,7 @@ func writeProfile(ctx context.Context, o options) error {
 		return err
 	}
 	program := filepath.Join(dir, "coffer")
-	if err := os.WriteFile(program, binary, 0o700); err != nil { // #nosec G306 -- it is to be run
+	if err := os.WriteFile(program, binary, 0o700); err != nil { // #nosec G306 G703 -- to be run, in a folder of this run
 		return err
 	}
 	server, err := startDev(ctx, program)
