@@ -367,7 +367,20 @@ func TestAttack59Leases(t *testing.T) {
 	if n.alive(app) || !n.alive(token) || !n.alive(other) {
 		t.Error("a prefix ends other tokens than those below it")
 	}
-	for i := range 3 {
-		n.expect(fmt.Sprint("a null id ", i), n.post(n.Root, "sys/leases/"+[]string{"lookup", "renew", "revoke"}[i], body{"lease_id": nil}), 400, "lease_id")
+}
+
+// TestAttack37NullLeaseID: null is no id, and stands for no lease and not for
+// all of them.
+func TestAttack37NullLeaseID(t *testing.T) {
+	t.Parallel()
+	n := serving(t)
+	token := n.token(body{"policies": "default"})
+	for _, path := range []string{"lookup", "renew", "revoke"} {
+		for _, b := range []body{{"lease_id": nil}, {"lease_id": ""}, {}, {"lease_id": []string{}}, {"lease_id": body{}}} {
+			n.untouched(path, func() { n.expect(fmt.Sprint(path, b), n.post(n.Root, "sys/leases/"+path, b), 400, "lease_id") })
+		}
+	}
+	if !n.alive(token) {
+		t.Error("a token was revoked")
 	}
 }
