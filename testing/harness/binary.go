@@ -37,7 +37,7 @@ var build = sync.OnceValues(func() (string, error) {
 	// replaced whole.
 	path := filepath.Join(dir, "coffer")
 	made := fmt.Sprintf("%s.%d", path, os.Getpid())
-	cmd := exec.CommandContext(context.Background(), "go", "build", "-o", made, "./cmd/coffer") // #nosec G204 -- the test's own build
+	cmd := exec.CommandContext(context.Background(), "go", "build", "-pgo=off", "-o", made, "./cmd/coffer") // #nosec G204 -- the test's own build
 	cmd.Dir = root
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("harness: build the binary: %w\n%s", err, out)

@@ -3,6 +3,7 @@ package harness
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -36,6 +37,8 @@ type Options struct {
 	Args []string
 	// Shares and Threshold are those of the unseal keys; 0: one.
 	Shares, Threshold int
+	// NodeID is the node's; "node-1" if empty.
+	NodeID string
 	// Uninitialized leaves the server as it starts for the first time.
 	Uninitialized bool
 }
@@ -108,8 +111,8 @@ func (s *Server) launch(address string) {
 
 func (s *Server) start(address string) error {
 	config := filepath.Join(s.Dir, "coffer.hcl")
-	text := fmt.Sprintf("storage \"raft\" {\n  path = %q\n  node_id = \"node-1\"\n%s\n}\nlistener \"tcp\" {\n  address = %q\n  tls_disable = true\n%s\n}\n%s\n",
-		s.DataDir(), s.options.Storage, address, s.options.Listener, s.options.Extra)
+	text := fmt.Sprintf("storage \"raft\" {\n  path = %q\n  node_id = %q\n%s\n}\nlistener \"tcp\" {\n  address = %q\n  tls_disable = true\n%s\n}\n%s\n",
+		s.DataDir(), cmp.Or(s.options.NodeID, "node-1"), s.options.Storage, address, s.options.Listener, s.options.Extra)
 	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
 		return err
 	}

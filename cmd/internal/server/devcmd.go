@@ -12,12 +12,15 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/coffer-secrets/coffer/client"
 	"github.com/coffer-secrets/coffer/cmd/internal/config"
 )
+
+const maxDevNodes = 7
 
 // devKeysFile keeps what unseals a dev cluster whose data are kept.
 const devKeysFile = "dev-keys.json"
@@ -35,6 +38,7 @@ type devCluster struct {
 	rootToken string
 	dir       string
 	keep      bool
+	size      int
 	nodes     []*devNode
 	keys      devKeys
 }
@@ -46,7 +50,7 @@ func devCommand() *cobra.Command {
 		Short: "Start a cluster for trying things out, with a secret in it.",
 		Long: `Starts nodes as processes of their own, as in production, unseals them and
 puts a secret in. It runs until Ctrl-C, and then removes what it made.`,
-		Example: "coffer dev\ncoffer dev -root-token-id=root -port=8300",
+		Example: "coffer dev\ncoffer dev -nodes=1\ncoffer dev -root-token-id=root -port=8300",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return failed(c.run(cmd.Context(), cmd.OutOrStdout()))
@@ -56,6 +60,7 @@ puts a secret in. It runs until Ctrl-C, and then removes what it made.`,
 	set.StringVar(&c.address, "listen-address", config.DefaultAddress, "Where to listen.")
 	set.IntVar(&c.port, "port", 0, "The port to listen on, instead of that of -listen-address.")
 	set.StringVar(&c.rootToken, "root-token-id", "", "The root token; made up if not given.")
+	set.IntVar(&c.size, "nodes", 3, "How many nodes to start, 1 to 7.")
 	set.StringVar(&c.dir, "data-dir", "", "A folder in which the data, and the keys beside them, are kept.")
 	return cmd
 }
@@ -70,11 +75,9 @@ func (c *devCluster) run(ctx context.Context, stdout io.Writer) (err error) {
 	defer func() {
 		err = errors.Join(err, c.stop())
 	}()
-	n, err := startDevNode(ctx, filepath.Join(c.dir, "node-1"), "node-1", c.address, c.keep)
-	if err != nil {
+	if err := c.start(ctx); err != nil {
 		return busy(err, "-port or -listen-address")
 	}
-	c.nodes = append(c.nodes, n)
 	if err := c.setUp(ctx); err != nil {
 		if ctx.Err() != nil {
 			return nil
@@ -84,13 +87,81 @@ func (c *devCluster) run(ctx context.Context, stdout io.Writer) (err error) {
 	if err := c.tell(stdout); err != nil {
 		return err
 	}
-	select {
-	case <-ctx.Done():
-		_, err = fmt.Fprintln(stdout, "\nStopping.")
-		return err
-	case <-n.done:
-		return fmt.Errorf("the node has ended: %w", n.failure())
+	return c.watch(ctx, stdout)
+}
+
+// watch returns when it is told to stop, or when all nodes have ended: one may
+// be killed to see what the others do.
+func (c *devCluster) watch(ctx context.Context, stdout io.Writer) error {
+	ended := make(chan int)
+	for i, n := range c.nodes {
+		go func() {
+			<-n.done
+			select {
+			case ended <- i:
+			case <-ctx.Done():
+			}
+		}()
 	}
+	for left := len(c.nodes); ; {
+		select {
+		case <-ctx.Done():
+			_, err := fmt.Fprintln(stdout, "\nStopping.")
+			return err
+		case i := <-ended:
+			if left--; left == 0 {
+				return fmt.Errorf("the last node has ended: %w", c.nodes[i].failure())
+			}
+			if _, err := fmt.Fprintf(stdout, "node-%d has ended; %d of %d nodes are left.\n", i+1, left, len(c.nodes)); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// start starts the nodes. The first is at the address asked for; the others join
+// it, ten ports further each, or wherever there is room.
+func (c *devCluster) start(ctx context.Context) error {
+	join := ""
+	for i := range c.size {
+		address, err := c.addressOf(ctx, i)
+		if err != nil {
+			return err
+		}
+		id := fmt.Sprintf("node-%d", i+1)
+		n, err := startDevNode(ctx, filepath.Join(c.dir, id), id, address, join, c.keep)
+		if err != nil {
+			return err
+		}
+		c.nodes = append(c.nodes, n)
+		join = c.nodes[0].address
+	}
+	return nil
+}
+
+// portStep is how far the ports of two nodes are apart: each has one for its
+// API, and one for the cluster.
+const portStep = 10
+
+func (c *devCluster) addressOf(ctx context.Context, i int) (string, error) {
+	if i == 0 {
+		return c.address, nil
+	}
+	host, text, err := net.SplitHostPort(c.address)
+	if err != nil {
+		return "", err
+	}
+	port, err := strconv.Atoi(text)
+	if err != nil {
+		return "", err
+	}
+	for _, port := range []int{port + portStep*i, 0} {
+		socket, err := new(net.ListenConfig).Listen(ctx, "tcp", net.JoinHostPort(host, strconv.Itoa(port)))
+		if err == nil {
+			return socket.Addr().String(), socket.Close()
+		}
+	}
+	return "", fmt.Errorf("no port of %s is free", host)
 }
 
 // checkAddress finds out early whether the address can be had.
@@ -98,6 +169,9 @@ func (c *devCluster) checkAddress(ctx context.Context) error {
 	host, _, err := net.SplitHostPort(c.address)
 	if err != nil {
 		return fmt.Errorf("-listen-address: expected host:port, such as %q", config.DefaultAddress)
+	}
+	if c.size < 1 || c.size > maxDevNodes {
+		return fmt.Errorf("-nodes: expected a number from 1 to %d", maxDevNodes)
 	}
 	if c.port < 0 || c.port > 65535 {
 		return errors.New("-port: expected a number from 1 to 65535")
@@ -146,8 +220,10 @@ func (c *devCluster) setUp(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if _, err := api.Unseal(ctx, c.keys.UnsealKey, false); err != nil {
-		return err
+	for _, n := range c.nodes {
+		if err := c.unseal(ctx, n); err != nil {
+			return err
+		}
 	}
 	api = api.With(func(cfg *client.Config) { cfg.Token = c.keys.RootToken })
 	if done {
@@ -158,6 +234,39 @@ func (c *devCluster) setUp(ctx context.Context) error {
 	}
 	api = api.With(func(cfg *client.Config) { cfg.Token = c.keys.RootToken })
 	return fill(ctx, api)
+}
+
+// devJoinTimeout bounds how long a node takes to join and be unsealed.
+const (
+	devJoinTimeout = 60 * time.Second
+	devJoinPause   = 100 * time.Millisecond
+)
+
+// unseal unseals a node, once it has found the others.
+func (c *devCluster) unseal(ctx context.Context, n *devNode) error {
+	ctx, cancel := context.WithTimeout(ctx, devJoinTimeout)
+	defer cancel()
+	api, err := client.New(client.Config{Address: n.address})
+	if err != nil {
+		return err
+	}
+	defer api.Close()
+	for {
+		status, err := api.SealStatus(ctx)
+		if err == nil && status.Initialized && status.Sealed {
+			status, err = api.Unseal(ctx, c.keys.UnsealKey, false)
+		}
+		if err == nil && status.Initialized && !status.Sealed {
+			return nil
+		}
+		select {
+		case <-time.After(devJoinPause):
+		case <-n.done:
+			return fmt.Errorf("a node has ended: %w", n.failure())
+		case <-ctx.Done():
+			return errors.Join(errors.New("a node did not join in time"), err)
+		}
+	}
 }
 
 func (c *devCluster) initialize(ctx context.Context, api *client.Client) error {
@@ -227,8 +336,15 @@ func (c *devCluster) tell(w io.Writer) error {
 	var b strings.Builder
 	fmt.Fprintf(&b, "Coffer is running, unsealed, with a secret in it. It is for trying things out:\n"+
 		"do not keep real secrets there.\n\n"+
-		"    Address:     %s\n    Root token:  %s\n    Unseal key:  %s\n    Data:        %s%s\n    Log:         %s\n\n",
+		"    Address:     %s\n    Root token:  %s\n    Unseal key:  %s\n    Data:        %s%s\n    Log:         %s\n",
 		address, c.keys.RootToken, c.keys.UnsealKey, c.dir, c.fate(), c.nodes[0].logPath)
+	if len(c.nodes) > 1 {
+		fmt.Fprintf(&b, "\nAny node answers, and any of them may be killed:\n\n")
+		for i, n := range c.nodes {
+			fmt.Fprintf(&b, "    node-%d       %s, process %d\n", i+1, n.address, n.cmd.Process.Pid)
+		}
+	}
+	b.WriteByte('\n')
 	fmt.Fprintf(&b, "Try, in another terminal:\n\n"+
 		"    export COFFER_ADDR='%s' COFFER_TOKEN='%s'\n"+
 		"    %[3]s kv get secret/demo\n"+

@@ -36,16 +36,20 @@ type devNode struct {
 	err     error
 }
 
-// startDevNode writes a configuration and starts a node with it. It returns when
-// the node's listeners are open.
-func startDevNode(ctx context.Context, dir, id, address string, keep bool) (*devNode, error) {
+// startDevNode writes a configuration and starts a node with it, which joins the
+// node at the address join, if there is one. It returns when the node's
+// listeners are open.
+func startDevNode(ctx context.Context, dir, id, address, join string, keep bool) (*devNode, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, err
 	}
 	configPath := filepath.Join(dir, "coffer.hcl")
-	text := fmt.Sprintf("storage \"raft\" {\n  path    = %q\n  node_id = %q\n}\n\n"+
+	if join != "" {
+		join = fmt.Sprintf("\n  retry_join {\n    leader_api_addr = %q\n  }\n", join)
+	}
+	text := fmt.Sprintf("storage \"raft\" {\n  path    = %q\n  node_id = %q\n%s}\n\n"+
 		"listener \"tcp\" {\n  address     = %q\n  tls_disable = true\n}\n\nui = true\n",
-		filepath.Join(dir, "data"), id, address)
+		filepath.Join(dir, "data"), id, join, address)
 	if err := publish(configPath, []byte(text), 0o600); err != nil {
 		return nil, err
 	}

@@ -1,0 +1,148 @@
+package harness
+
+import (
+	"encoding/json"
+	"fmt"
+	"net"
+	"net/http"
+	"testing"
+	"time"
+)
+
+const (
+	settleTimeout = 90 * time.Second
+	settlePause   = 50 * time.Millisecond
+)
+
+// Cluster is some nodes that act as one, each a process of its own.
+type Cluster struct {
+	Nodes []*Server
+	t     testing.TB
+}
+
+// StartCluster starts nodes that all vote, unsealed. Their cluster ports stay the
+// same over a Restart.
+func StartCluster(t testing.TB, size int, options Options) *Cluster {
+	t.Helper()
+	c := &Cluster{t: t}
+	for i := range size {
+		o := options
+		o.NodeID = fmt.Sprintf("node-%d", i+1)
+		o.Extra += fmt.Sprintf("\ncluster_addr = \"https://%s\"\n", freeAddress(t))
+		if i > 0 {
+			o.Uninitialized = true
+			o.Storage += fmt.Sprintf("\nretry_join {\n  leader_api_addr = %q\n}\n", c.Nodes[0].Address)
+		}
+		n := Start(t, o)
+		c.Nodes = append(c.Nodes, n)
+		first := c.Nodes[0]
+		if i == 0 {
+			n.Root(http.MethodPost, "sys/storage/raft/autopilot/configuration", map[string]any{"server_stabilization_time": "100ms"})
+			continue
+		}
+		n.RootToken, n.Keys = first.RootToken, first.Keys
+		c.Unseal(n)
+	}
+	c.Await("all nodes to vote", func() bool { return c.voters() == size })
+	return c
+}
+
+// freeAddress is one that nobody listens on.
+func freeAddress(t testing.TB) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // for a moment only
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = l.Close() }()
+	return l.Addr().String()
+}
+
+// Unseal unseals a node as soon as it has found the others.
+func (c *Cluster) Unseal(n *Server) {
+	c.t.Helper()
+	c.Await("a node to be unsealed", func() bool {
+		for _, key := range n.Keys {
+			_, _ = n.Do(http.MethodPut, "sys/unseal", "", map[string]string{"key": key})
+		}
+		status, answer := n.Do(http.MethodGet, "sys/seal-status", "", nil)
+		var state struct {
+			Sealed      bool `json:"sealed"`
+			Initialized bool `json:"initialized"`
+		}
+		return status == http.StatusOK && json.Unmarshal(answer, &state) == nil && state.Initialized && !state.Sealed
+	})
+}
+
+// voters counts the nodes that vote, as the first that answers has it.
+func (c *Cluster) voters() int {
+	for _, n := range c.Nodes {
+		status, answer := n.Do(http.MethodGet, "sys/storage/raft/configuration", n.RootToken, nil)
+		var out struct {
+			Data struct {
+				Config struct {
+					Servers []struct {
+						Voter bool `json:"voter"`
+					} `json:"servers"`
+				} `json:"config"`
+			} `json:"data"`
+		}
+		if status != http.StatusOK || json.Unmarshal(answer, &out) != nil {
+			continue
+		}
+		voters := 0
+		for _, s := range out.Data.Config.Servers {
+			if s.Voter {
+				voters++
+			}
+		}
+		return voters
+	}
+	return 0
+}
+
+// Leader is the node that leads, once one does.
+func (c *Cluster) Leader() *Server {
+	c.t.Helper()
+	var leader *Server
+	c.Await("a leader", func() bool {
+		for _, n := range c.Nodes {
+			status, answer := n.Do(http.MethodGet, "sys/leader", "", nil)
+			var out struct {
+				Self bool `json:"is_self"`
+			}
+			if status == http.StatusOK && json.Unmarshal(answer, &out) == nil && out.Self {
+				leader = n
+				return true
+			}
+		}
+		return false
+	})
+	return leader
+}
+
+// Followers are the other nodes.
+func (c *Cluster) Followers(leader *Server) []*Server {
+	var list []*Server
+	for _, n := range c.Nodes {
+		if n != leader {
+			list = append(list, n)
+		}
+	}
+	return list
+}
+
+// Await waits for what happens by itself.
+func (c *Cluster) Await(what string, done func() bool) {
+	c.t.Helper()
+	deadline := time.After(settleTimeout)
+	tick := time.NewTicker(settlePause)
+	defer tick.Stop()
+	for !done() {
+		select {
+		case <-deadline:
+			c.t.Fatalf("waited in vain for %s", what)
+		case <-tick.C:
+		}
+	}
+}
