@@ -51,7 +51,7 @@ func (c control) Node() system.Node {
 		Version: info.Version, BuildDate: info.BuildDate, Started: info.StartTime.UTC().Format(time.RFC3339), Sanitized: info.Sanitized,
 	}
 	for _, m := range status.Members {
-		member := system.Member{ID: m.ID, Address: m.Address, Leader: m.Leader, Voter: m.Voter, Self: m.ID == status.ID}
+		member := system.Member{ID: m.ID, Address: m.Address, APIAddress: m.APIAddress, Leader: m.Leader, Voter: m.Voter, Self: m.ID == status.ID}
 		if member.Self {
 			member.APIAddress = info.APIAddr
 		}

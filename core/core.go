@@ -52,8 +52,10 @@ type NodeStatus struct {
 type Member struct {
 	ID      string
 	Address string
-	Leader  bool
-	Voter   bool
+	// APIAddress is where its API answers; empty if that is not known.
+	APIAddress string
+	Leader     bool
+	Voter      bool
 }
 
 // Info is what the server was told about itself.

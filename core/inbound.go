@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/coffer-secrets/coffer/core/answer"
+	"github.com/coffer-secrets/coffer/core/state"
 	"github.com/coffer-secrets/coffer/engines"
 )
 
@@ -30,7 +31,31 @@ type Inbound struct {
 	PeerCertificates []*x509.Certificate
 	// Header returns the values of a header, for audit records; nil for none.
 	Header func(name string) []string
+	// Age is how old the state may be that a read is answered from.
+	Age state.Age
+	// Place is where the request stands in the cluster.
+	Place Place
 }
+
+// Place is where a request stands in the cluster.
+type Place struct {
+	// Follower says that this node does not lead: what only the leader can answer
+	// is not begun, but answered with ErrElsewhere.
+	Follower bool
+	// Forwarded says that another node has been asked, and handed it on.
+	Forwarded bool
+	// ID is what the request's commit is known by (NewRequestID), set when it is
+	// first tried, and Tried that it may have been tried before.
+	ID    []byte
+	Tried bool
+
+	// limits are the headers of the rate limits, once it has been counted.
+	limits  map[string]string
+	counted bool
+}
+
+// Limits are headers for the answer, which tell what is left of a rate.
+func (p *Place) Limits() map[string]string { return p.limits }
 
 // Outbound is an answer.
 type Outbound struct {

@@ -15,14 +15,19 @@ import (
 )
 
 // metered counts a request against the rate limits, before anything is read for
-// it. The headers are for the answer.
+// it, on the node that was asked and only once. The headers are for the answer.
 func (u *Unsealed) metered(d *decoded) (map[string]string, error) {
+	place := &d.in.Place
+	if place.Forwarded || place.counted {
+		return place.limits, nil
+	}
 	headers, audited, err := u.quotas.Check(&quotas.Asked{
 		Path: d.path, Addr: d.in.Addr, Role: func() string { return u.loginRole(d) },
 	})
 	if err != nil && audited {
 		err = u.auditRefused(d, err)
 	}
+	place.limits, place.counted = headers, err == nil
 	return headers, err
 }
 

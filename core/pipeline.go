@@ -73,6 +73,9 @@ func (u *Unsealed) handle(ctx context.Context, in *Inbound) (*Outbound, error) {
 		return nil, err
 	}
 	out, err := u.prepared(ctx, d)
+	if errors.Is(err, ErrElsewhere) && !d.trail.recorded {
+		return nil, err // it is on record where it is executed
+	}
 	// Effects beyond the state come after the record of the answer: one of them
 	// is to seal the node.
 	if err = u.auditAnswer(d, out, err); err != nil {
@@ -90,14 +93,18 @@ func (u *Unsealed) handle(ctx context.Context, in *Inbound) (*Outbound, error) {
 
 // transact runs the request in a transaction of its own.
 func (u *Unsealed) transact(ctx context.Context, d *decoded) (out *Outbound, err error) {
-	if reads(d.in) {
-		err = u.store.View(ctx, func(tx *state.Tx) (err error) {
+	follower := d.in.Place.Follower
+	if reads(d.in) || follower && u.computes(d) {
+		err = u.store.ViewOf(ctx, d.in.Age, func(tx *state.Tx) (err error) {
 			out, err = u.serve(ctx, tx, d, true)
 			return err
 		})
 		if !errors.Is(err, errWrites) {
 			return out, err
 		}
+	}
+	if follower {
+		return nil, elsewhere(state.ErrNotLeader)
 	}
 	return u.commit(ctx, d)
 }
@@ -107,7 +114,15 @@ func (u *Unsealed) transact(ctx context.Context, d *decoded) (out *Outbound, err
 func (u *Unsealed) commit(ctx context.Context, d *decoded) (*Outbound, error) {
 	var out *Outbound
 	var failed error
-	index, err := u.store.Update(ctx, func(tx *state.Tx) error {
+	place := &d.in.Place
+	if place.ID == nil {
+		place.ID = u.core.NewRequestID()
+	}
+	once := state.Once{ID: place.ID, Tried: place.Tried}
+	if place.Forwarded {
+		once.Reply = func() ([]byte, error) { return keep(out, failed) }
+	}
+	done, err := u.store.UpdateOnce(ctx, once, func(tx *state.Tx) error {
 		out, failed = u.serve(ctx, tx, d, false)
 		if asksAgain(failed) {
 			return state.Abandon(failed)
@@ -117,13 +132,19 @@ func (u *Unsealed) commit(ctx context.Context, d *decoded) (*Outbound, error) {
 		}
 		return nil
 	})
+	if errors.Is(err, state.ErrNotLeader) {
+		return nil, elsewhere(err)
+	}
 	if err != nil {
 		return nil, err
+	}
+	if done.Again {
+		return u.again(d, done)
 	}
 	if failed != nil {
 		return nil, failed
 	}
-	out.Index = index
+	out.Index = done.Index
 	return out, nil
 }
 

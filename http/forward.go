@@ -15,15 +15,23 @@ import (
 // maxTokenBytes bounds the token header: batch tokens are long.
 const maxTokenBytes = 16 << 10
 
-// forward hands a request to the core.
+// forward hands a request to the core, here or on the node that leads.
 func (s *server) forward(ctx context.Context, r *request) (*response, error) {
 	in, err := s.inbound(r)
 	if err != nil {
 		return nil, err
 	}
-	if err := s.awaitIndex(ctx, r.Header); err != nil {
-		return nil, err
+	if s.Peers == nil || r.handed != nil {
+		if err := s.awaitIndex(ctx, r.Header); err != nil {
+			return nil, err
+		}
+		return s.here(ctx, in)
 	}
+	return s.anywhere(ctx, r, in)
+}
+
+// here hands a request to this node's core.
+func (s *server) here(ctx context.Context, in *core.Inbound) (*response, error) {
 	out, err := s.Core.Handle(ctx, in)
 	if err != nil {
 		return nil, err
@@ -32,11 +40,18 @@ func (s *server) forward(ctx context.Context, r *request) (*response, error) {
 	if out.Missing {
 		resp.status = http.StatusNotFound
 	}
-	switch in.Op {
-	case engines.Update, engines.Patch, engines.Delete:
+	if writes(in.Op) {
 		s.tellState(resp)
 	}
 	return resp, nil
+}
+
+func writes(op engines.Operation) bool {
+	switch op {
+	case engines.Update, engines.Patch, engines.Delete:
+		return true
+	}
+	return false
 }
 
 // inbound decodes what HTTP says of a request, and leaves its meaning alone.
@@ -63,14 +78,29 @@ func (s *server) inbound(r *request) (*core.Inbound, error) {
 	if err := checkNamespace(r.Header); err != nil {
 		return nil, err
 	}
-	if in.Addr, err = s.Proxies.ClientAddr(r.Request); err != nil {
+	if in.Age, err = age(r.Header); err != nil {
 		return nil, err
 	}
-	in.Port = s.Proxies.clientPort(r.RemoteAddr)
-	if in.PeerCertificates = peers(r); in.Op != engines.Update && in.Op != engines.Patch {
+	if err := s.identify(r, in); err != nil {
+		return nil, err
+	}
+	if in.Op != engines.Update && in.Op != engines.Patch {
 		in.Body = nil
 	}
 	return in, nil
+}
+
+// identify tells who the client is: as it came in, or as the node says that was
+// asked.
+func (s *server) identify(r *request, in *core.Inbound) (err error) {
+	if h := r.handed; h != nil {
+		in.Addr, in.Port, in.PeerCertificates = h.Addr, h.Port, h.certificates
+		in.Place = core.Place{Forwarded: true, ID: h.ID, Tried: h.Tried}
+		return nil
+	}
+	in.Port, in.PeerCertificates = s.Proxies.clientPort(r.RemoteAddr), peers(r)
+	in.Addr, err = s.Proxies.ClientAddr(r.Request)
+	return err
 }
 
 // hidesSlash reports whether a path holds a separator that decoding brings out:

@@ -21,6 +21,8 @@ import (
 const (
 	DefaultMaxBody     = 32 << 20
 	DefaultMaxDuration = 90 * time.Second
+	// DefaultHold covers an election many times over.
+	DefaultHold = 30 * time.Second
 )
 
 // Config is what a listener's handler is made of.
@@ -43,6 +45,11 @@ type Config struct {
 	// InFlight are the requests under way, for sys/in-flight-req; the listener's
 	// own if nil.
 	InFlight *InFlight
+	// Peers are the other nodes of the cluster; nil: this node answers all by
+	// itself.
+	Peers Peers
+	// Hold is how long a request may wait for a leader; DefaultHold if 0.
+	Hold time.Duration
 	// Observe, if set, is told of every answer.
 	Observe func(op string, status int, took time.Duration)
 }
@@ -53,18 +60,26 @@ type server struct{ Config }
 // handlerFunc is one thing that can be asked for, before the adapter.
 type handlerFunc func(ctx context.Context, r *request) (*response, error)
 
-// New returns the handler of a listener.
-func New(cfg Config) http.Handler {
+// complete fills in what the configuration leaves out.
+func complete(cfg Config) *server {
 	if cfg.MaxBody <= 0 {
 		cfg.MaxBody = DefaultMaxBody
 	}
 	if cfg.MaxDuration <= 0 {
 		cfg.MaxDuration = DefaultMaxDuration
 	}
+	if cfg.Hold <= 0 {
+		cfg.Hold = DefaultHold
+	}
 	if cfg.InFlight == nil {
 		cfg.InFlight = new(InFlight)
 	}
-	s := &server{cfg}
+	return &server{cfg}
+}
+
+// New returns the handler of a listener.
+func New(cfg Config) http.Handler {
+	s := complete(cfg)
 	router := mux.NewRouter().SkipClean(true)
 	api := s.adapt(s.dispatch())
 	if s.Profiling {
@@ -99,6 +114,9 @@ func (s *server) dispatch() handlerFunc {
 	known := directRoutes()
 	for path, methods := range s.routes() {
 		h, route := byMethod(methods), known[path]
+		if ofLeader(path) {
+			h = s.byLeader(h)
+		}
 		own["/v1/"+path] = func(ctx context.Context, r *request) (*response, error) {
 			r.route = route
 			return h(ctx, r)
@@ -139,6 +157,9 @@ type request struct {
 	body []byte
 	// route is that of a path which is answered past the core's transactions.
 	route *engines.Route
+	// handed is what another node tells of a request that it hands on; nil if this
+	// node was asked.
+	handed *handed
 }
 
 // adapt is the one adapter: every request goes through it, whatever it asks for.

@@ -219,6 +219,11 @@ func (s *server) leader(context.Context, *request) (*response, error) {
 		"leader_cluster_address": node.LeaderAddress, "performance_standby": false, "performance_standby_last_remote_wal": 0,
 		"raft_committed_index": node.Committed, "raft_applied_index": node.Applied,
 	}
+	for _, m := range node.Members {
+		if m.Leader {
+			body["leader_address"] = m.APIAddress
+		}
+	}
 	if node.Leader {
 		body["leader_address"] = info.APIAddr
 		body["active_time"] = node.LeadingSince.UTC().Format(time.RFC3339Nano)

@@ -18,6 +18,8 @@ const (
 	maxReplyBytes = 256 << 10
 	// settlePause is between two looks at what became of a command.
 	settlePause = 20 * time.Millisecond
+	// settleFor bounds how long is looked: elections end sooner, if they can.
+	settleFor = 5 * time.Second
 )
 
 // Once makes an update that may be asked for again commit once.
@@ -91,6 +93,8 @@ func (s *Store) settle(ctx context.Context, once Once, term uint64, unknown erro
 	if once.ID == nil || !errors.Is(unknown, ErrUnknownOutcome) {
 		return Done{}, unknown
 	}
+	ctx, cancel := context.WithTimeout(ctx, settleFor)
+	defer cancel()
 	for ctx.Err() == nil {
 		view, err := s.replica.Read(ctx)
 		if err == nil {

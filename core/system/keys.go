@@ -27,7 +27,7 @@ func (s *system) keyRoutes() []engines.Route {
 		{Pattern: "rotate/config", Help: "When the key is rotated by itself.", Fields: config, Ops: ops},
 		{Pattern: "rotate/keyring/config", Help: "When the key is rotated by itself.", Fields: config, Ops: ops},
 		{Pattern: "seal", Help: "Seal this node.", Sudo: true, Ops: []engines.Op{compute(whole(s.seal))}},
-		{Pattern: "step-down", Help: "Hand leadership to another node.", Sudo: true, Ops: []engines.Op{compute(whole(s.stepDown))}},
+		{Pattern: "step-down", Help: "Hand leadership to another node.", Sudo: true, Ops: []engines.Op{update(whole(s.stepDown))}},
 	}
 }
 

@@ -85,13 +85,16 @@ func (s *Server) open() {
 	if s.opts.clock != nil {
 		clusterConfig.Clock = s.opts.clock
 	}
+	if s.opts.member != nil {
+		s.opts.member.configure(&clusterConfig)
+	}
 	var err error
 	if s.Node, err = cluster.Open(clusterConfig); err != nil {
 		s.t.Fatal(err)
 	}
 	if ok, err := s.Node.Bootstrapped(); err != nil {
 		s.t.Fatal(err)
-	} else if ok {
+	} else if ok && s.opts.member == nil {
 		ctx, cancel := context.WithTimeout(context.Background(), patience)
 		defer cancel()
 		if _, _, err := s.Node.LeadContext(ctx); err != nil {
@@ -99,7 +102,7 @@ func (s *Server) open() {
 		}
 	}
 	config := core.Config{
-		Node: node{s.Node}, Engines: []*engines.Engine{kv.New(), cubbyhole.New(), approle.New(), cert.New(), jwt.New(), jwt.NewOIDC(), kubernetes.New(""), userpass.New()}, Logger: logger,
+		Node: node{s.Node, clusterConfig.NodeID}, Engines: []*engines.Engine{kv.New(), cubbyhole.New(), approle.New(), cert.New(), jwt.New(), jwt.NewOIDC(), kubernetes.New(""), userpass.New()}, Logger: logger,
 		Limits: mounts.Limits{Default: 32 * 24 * time.Hour, Max: 32 * 24 * time.Hour},
 		Info:   core.Info{Version: "1.0.0-test", APIAddr: "http://127.0.0.1:8200", StorageType: "raft", StartTime: time.Now()}, Logs: hub, Members: s.Node,
 	}
@@ -112,6 +115,9 @@ func (s *Server) open() {
 	api := httpapi.Config{Core: s.Core, Logger: logger}
 	for _, change := range s.opts.http {
 		change(&api)
+	}
+	if s.opts.member != nil {
+		s.opts.member.serve(s, &api)
 	}
 	s.Handler = httpapi.New(api)
 	s.http = httptest.NewServer(s.Handler)

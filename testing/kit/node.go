@@ -13,7 +13,10 @@ import (
 )
 
 // node is a cluster.Node as the core sees it.
-type node struct{ *cluster.Node }
+type node struct {
+	*cluster.Node
+	id string
+}
 
 var _ core.Node = node{}
 
@@ -53,7 +56,7 @@ func (n node) Lead(ctx context.Context) (context.Context, error) {
 func (n node) Status() core.NodeStatus {
 	s := n.Node.Status()
 	out := core.NodeStatus{
-		ID: nodeID, Leader: s.Leader && s.Ready, LeaderID: s.LeaderID, LeaderAddress: s.LeaderAddr,
+		ID: n.id, Leader: s.Leader && s.Ready, LeaderID: s.LeaderID, LeaderAddress: s.LeaderAddr,
 		Term: s.Term, Applied: s.Applied, Committed: s.Commit,
 	}
 	for _, m := range n.Members() {

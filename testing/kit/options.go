@@ -18,6 +18,7 @@ type options struct {
 	uninitialized     bool
 	sealed            bool
 	clock             *Clock
+	member            *member
 	core              []func(*core.Config)
 	http              []func(*httpapi.Config)
 }
