@@ -18,7 +18,7 @@ import (
 )
 
 // HandPath is where a node takes requests that others hand on.
-const HandPath = "/v1/hand"
+const HandPath = "/hand"
 
 const (
 	// fateHeader tells the node that hands on, and nobody else, what became of a

@@ -129,7 +129,9 @@ func (s *Server) open(ctx context.Context) error {
 	s.metrics.watch(s.node, s.core, s.cfg.Storage.Path)
 	api := httpapi.Config{
 		Core: s.core, Logger: s.log.Logger, Metrics: s.metrics.text, Observe: s.metrics.observe, InFlight: new(httpapi.InFlight),
+		Peers: &forwarder{node: s.node, port: s.peers.port},
 	}
+	s.peers.mux.Handle("POST "+httpapi.HandPath, httpapi.Forwarded(api))
 	for _, l := range s.listeners {
 		l.answer(api, s.log.Logger)
 	}
