@@ -30,13 +30,39 @@ const (
 // the goroutine that leads, which must wait neither for a slow sender nor for
 // the end of what turns out to be damaged.
 func (n *Node) RestoreSnapshot(ctx context.Context, r io.Reader) error {
+	return n.restore(ctx, r, func() error {
+		if n.raft.State() != raft.Leader {
+			return ErrNotLeader
+		}
+		return nil
+	})
+}
+
+// FoundFrom makes the node the only voter of a new cluster that begins with a
+// snapshot. Nothing has changed if the snapshot is not a whole one, or if the
+// node is part of a cluster already, which is ErrBootstrapped.
+func (n *Node) FoundFrom(ctx context.Context, r io.Reader) error {
+	if founded, err := n.Bootstrapped(); err != nil || founded {
+		return errors.Join(err, ErrBootstrapped)
+	}
+	found := func() error {
+		if err := n.Bootstrap(); err != nil {
+			return err
+		}
+		ctx, cancel := context.WithCancel(ctx)
+		defer cancel()
+		_, _, err := n.LeadContext(ctx)
+		return err
+	}
+	return n.restore(ctx, r, found)
+}
+
+// restore installs a snapshot when it is known to be whole, and ready says so.
+func (n *Node) restore(ctx context.Context, r io.Reader, ready func() error) error {
 	if !n.inflight.enter() {
 		return ErrClosed
 	}
 	defer n.inflight.leave()
-	if n.raft.State() != raft.Leader {
-		return ErrNotLeader
-	}
 	if !n.restoring.TryLock() {
 		return ErrRestoring
 	}
@@ -44,6 +70,10 @@ func (n *Node) RestoreSnapshot(ctx context.Context, r io.Reader) error {
 	if err != nil {
 		n.restoring.Unlock()
 		return fmt.Errorf("cluster: read the snapshot: %w", err)
+	}
+	if err := ready(); err != nil {
+		n.restoring.Unlock()
+		return errors.Join(err, spooled.remove())
 	}
 	done := make(chan error, 1)
 	go func() {

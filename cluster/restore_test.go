@@ -82,6 +82,31 @@ func TestRestoreIntoAnother(t *testing.T) {
 	propose(t, to, put("k", "v"))
 }
 
+// TestFoundFrom begins a cluster with the state of another, and only with a
+// whole one.
+func TestFoundFrom(t *testing.T) {
+	t.Parallel()
+	from := start(t, config(t.TempDir(), ""))
+	propose(t, from, put("k", "v"))
+	data := snapshotOf(t, from)
+	n := open(t, config(t.TempDir(), ""))
+	if err := n.FoundFrom(t.Context(), bytes.NewReader(data[:len(data)-1])); !errors.Is(err, fsm.ErrSnapshot) {
+		t.Fatal(err)
+	}
+	if founded, err := n.Bootstrapped(); err != nil || founded {
+		t.Fatalf("founded by half a snapshot: %v, %v", founded, err)
+	}
+	if err := n.FoundFrom(within(t, patience), bytes.NewReader(data)); err != nil {
+		t.Fatal(err)
+	}
+	if got := peek(t, n, "k"); got != "v" {
+		t.Errorf("read %q", got)
+	}
+	if err := n.FoundFrom(t.Context(), bytes.NewReader(data)); !errors.Is(err, cluster.ErrBootstrapped) {
+		t.Errorf("founded again: %v", err)
+	}
+}
+
 // TestRestoreRefuses: what is not a whole snapshot of this cluster changes
 // nothing, whoever sends it and however slowly.
 func TestRestoreRefuses(t *testing.T) {

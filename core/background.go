@@ -27,8 +27,12 @@ func (u *Unsealed) lead() {
 
 // follow does the work of every node.
 func (u *Unsealed) follow() {
+	var seen uint64
 	u.every(u.ctx, func(context.Context) error {
 		u.shareRates()
+		if err := u.watchRestores(&seen); err != nil {
+			return err
+		}
 		return u.store.Local(u.quotas.Refresh)
 	})
 }

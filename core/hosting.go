@@ -5,6 +5,7 @@ import (
 	"errors"
 	"strings"
 
+	"github.com/coffer-secrets/coffer/core/backup"
 	"github.com/coffer-secrets/coffer/core/joining"
 	"github.com/coffer-secrets/coffer/core/members"
 	"github.com/coffer-secrets/coffer/core/state"
@@ -16,6 +17,9 @@ import (
 type membership struct {
 	host  *joining.Host
 	pilot *members.Pilot
+	// backupKey marks this cluster's snapshots, cluster is its id.
+	backupKey []byte
+	cluster   string
 }
 
 func (u *Unsealed) newMembership(keyring *seal.Keyring) (membership, error) {
@@ -25,7 +29,14 @@ func (u *Unsealed) newMembership(keyring *seal.Keyring) (membership, error) {
 		Store: u.store, Cluster: c.cfg.Members, Status: c.memberStatus, Version: c.cfg.Info.Version,
 		Log: func(what, id string) { u.log.Info(what, "member", id) },
 	}
-	return membership{host: host, pilot: members.NewPilot(deps)}, err
+	out := membership{host: host, pilot: members.NewPilot(deps), backupKey: keyring.Derive(backup.Label, backup.KeyBytes)}
+	if err != nil {
+		return out, err
+	}
+	var row clusterRow
+	_, err = c.boot(bootCluster, &row) // while the cluster is made there is none
+	out.cluster = row.ID
+	return out, err
 }
 
 // memberStatus is the node's status in the words of package members.

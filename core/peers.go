@@ -2,6 +2,7 @@ package core
 
 import (
 	"context"
+	"io"
 
 	"github.com/coffer-secrets/coffer/core/state"
 	"github.com/coffer-secrets/coffer/engines"
@@ -13,9 +14,9 @@ type Peers interface {
 	// NewAuthority makes the authority of a cluster, in a form to be stored. It
 	// is secret.
 	NewAuthority(cluster string) ([]byte, error)
-	// Certified reports whether the node has a certificate that is not due to be
-	// renewed.
-	Certified() bool
+	// Certified reports whether the node has a certificate of the cluster's that
+	// is not due to be renewed.
+	Certified(cluster string) bool
 	// Certify gives the node a certificate of the cluster's authority.
 	Certify(cluster string, authority []byte) error
 	// Issue makes the certificate of another node for its public key, and
@@ -23,6 +24,8 @@ type Peers interface {
 	Issue(cluster string, authority []byte, node string, public []byte) (certificate, root []byte, err error)
 	// Admit has the leader admit a node that proves it can unseal.
 	Admit(ctx context.Context, leader string, proof []byte) ([]byte, error)
+	// Restore has the leader restore a snapshot.
+	Restore(ctx context.Context, leader string, r io.Reader, force bool) error
 }
 
 func authorityKey() []byte {
@@ -57,7 +60,7 @@ func (u *Unsealed) Authority(ctx context.Context) (cluster string, authority []b
 // is founded, and others in time. Other nodes ask it for theirs.
 func (u *Unsealed) certify(ctx context.Context) error {
 	peers := u.core.cfg.Peers
-	if peers == nil || peers.Certified() {
+	if peers == nil || peers.Certified(u.belongs.cluster) {
 		return nil
 	}
 	cluster, authority, err := u.Authority(ctx)

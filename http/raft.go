@@ -3,8 +3,11 @@ package httpapi
 import (
 	"context"
 	"encoding/base64"
+	"io"
 	"net/http"
 	"net/url"
+	"strings"
+	"time"
 
 	"github.com/coffer-secrets/coffer/core"
 	"github.com/coffer-secrets/coffer/engines"
@@ -18,6 +21,8 @@ func (s *server) raftRoutes(list map[string]map[string]handlerFunc) {
 	list["sys/storage/raft/bootstrap/challenge"] = map[string]handlerFunc{put: s.joinChallenge}
 	list["sys/storage/raft/bootstrap/answer"] = map[string]handlerFunc{put: s.joinAnswer}
 	list["sys/storage/raft/join"] = map[string]handlerFunc{put: s.join}
+	list[pathSnapshot] = map[string]handlerFunc{http.MethodGet: s.guarded(s.saveSnapshot), put: s.restoreSnapshot(false)}
+	list[pathForce] = map[string]handlerFunc{put: s.restoreSnapshot(true)}
 }
 
 func (s *server) joinChallenge(_ context.Context, r *request) (*response, error) {
@@ -73,4 +78,89 @@ func (s *server) join(ctx context.Context, r *request) (*response, error) {
 		return nil, err
 	}
 	return ok(map[string]bool{"joined": true})
+}
+
+const (
+	pathSnapshot = "sys/storage/raft/snapshot"
+	pathForce    = "sys/storage/raft/snapshot-force"
+
+	// streamPause is how long a client that sends or takes a snapshot may do
+	// nothing; how long all of it takes depends on its size.
+	streamPause = 30 * time.Second
+	// maxUpload bounds what is kept on the disk before it is known to be a
+	// snapshot.
+	maxUpload = 1 << 40
+)
+
+// streamed reports whether a request's body is read while it is worked on.
+func streamed(r *http.Request) bool {
+	if r.Method != http.MethodPost && r.Method != http.MethodPut {
+		return false
+	}
+	path := strings.TrimPrefix(r.URL.Path, "/v1/")
+	return path == pathSnapshot || path == pathForce
+}
+
+// saveSnapshot streams the state. A snapshot that is cut off lacks its end,
+// which clients look for.
+func (s *server) saveSnapshot(_ context.Context, r *request) (*response, error) {
+	if s.Core.Unsealed() == nil {
+		return nil, core.ErrSealed()
+	}
+	return &response{contentType: "application/gzip", stream: func(_ context.Context, w http.ResponseWriter) {
+		out := slowWriter{w: w, control: http.NewResponseController(w)}
+		if err := s.Core.Snapshot(r.Context(), out); err != nil { //nolint:contextcheck // it may take longer than a request
+			s.Logger.Error("a snapshot was cut off", "request_id", r.id, "error", err)
+			panic(http.ErrAbortHandler)
+		}
+	}}, nil
+}
+
+// restoreSnapshot takes a snapshot. Only a node that is part of nothing takes it
+// from anybody, as it does sys/init.
+func (s *server) restoreSnapshot(force bool) handlerFunc {
+	return func(ctx context.Context, r *request) (*response, error) {
+		done, err := s.Core.Initialized()
+		if err != nil {
+			return nil, err
+		}
+		if done {
+			if err := s.authorised(ctx, r); err != nil {
+				return nil, err
+			}
+		}
+		body := http.MaxBytesReader(r.out, r.Body, maxUpload)
+		in := slowReader{r: body, control: http.NewResponseController(r.out)}
+		if err := s.Core.Restore(r.Context(), in, force); err != nil { //nolint:contextcheck // it may take longer than a request
+			return nil, err
+		}
+		return &response{}, nil
+	}
+}
+
+// slowWriter gives every write its own time.
+type slowWriter struct {
+	w       http.ResponseWriter
+	control *http.ResponseController
+}
+
+func (s slowWriter) Write(p []byte) (int, error) {
+	_ = s.control.SetWriteDeadline(time.Now().Add(streamPause)) // not every writer has one
+	return s.w.Write(p)
+}
+
+// slowReader gives every read its own time.
+type slowReader struct {
+	r       io.Reader
+	control *http.ResponseController
+}
+
+func (s slowReader) Read(p []byte) (int, error) {
+	_ = s.control.SetReadDeadline(time.Now().Add(streamPause))
+	n, err := s.r.Read(p)
+	if err != nil { // what follows the body is for the server's own limits
+		_ = s.control.SetReadDeadline(time.Time{})
+		_ = s.control.SetWriteDeadline(time.Now().Add(streamPause))
+	}
+	return n, err
 }

@@ -155,6 +155,8 @@ type request struct {
 	*http.Request
 	id   string
 	body []byte
+	// out is where the answer goes; handlers leave it alone but for its limits.
+	out http.ResponseWriter
 	// route is that of a path which is answered past the core's transactions.
 	route *engines.Route
 	// handed is what another node tells of a request that it hands on; nil if this
@@ -166,7 +168,7 @@ type request struct {
 func (s *server) adapt(h handlerFunc) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		start := time.Now()
-		req := &request{Request: r, id: newRequestID()}
+		req := &request{Request: r, id: newRequestID(), out: w}
 		ctx := &deadline{Context: r.Context(), at: start.Add(s.MaxDuration)}
 		defer ctx.end()
 		defer s.InFlight.begin(req, start).end(req)
@@ -180,6 +182,9 @@ func (s *server) adapt(h handlerFunc) http.Handler {
 func (s *server) serve(ctx context.Context, w http.ResponseWriter, req *request, h handlerFunc) (status int) {
 	defer func() {
 		if cause := recover(); cause != nil {
+			if cause == http.ErrAbortHandler { //nolint:errorlint,err113 // it is panicked with as it is
+				panic(cause)
+			}
 			// The value may hold what the caller sent: only its type is told.
 			s.Logger.Error("a request panicked", "request_id", req.id, "type", typeName(cause), "stack", stack())
 			status = s.fail(w, req, engines.Internal(nil))
@@ -191,8 +196,10 @@ func (s *server) serve(ctx context.Context, w http.ResponseWriter, req *request,
 	if done, status := s.applyCORS(ctx, w, req); done {
 		return status
 	}
-	if err := s.readBody(w, req); err != nil {
-		return s.fail(w, req, err)
+	if !streamed(req.Request) {
+		if err := s.readBody(w, req); err != nil {
+			return s.fail(w, req, err)
+		}
 	}
 	resp, err := h(ctx, req)
 	if err != nil {

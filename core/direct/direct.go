@@ -12,7 +12,7 @@ import (
 // never called.
 func Table() *engines.Table {
 	return &engines.Table{Help: "Paths that a node answers by itself.", Routes: slices.Concat(
-		stateRoutes(), rootRoutes(), rekeyRoutes(), rotateRoutes(), nodeRoutes(), raftRoutes(),
+		stateRoutes(), rootRoutes(), rekeyRoutes(), rotateRoutes(), nodeRoutes(), raftRoutes(), snapshotRoutes(),
 	)}
 }
 

@@ -24,3 +24,14 @@ func raftRoutes() []engines.Route {
 		}, Ops: ask},
 	}
 }
+
+// snapshotRoutes take and give the state as a stream.
+func snapshotRoutes() []engines.Route {
+	const format = "A gzipped tar."
+	return []engines.Route{
+		{Pattern: "storage/raft/snapshot", Help: "Save the state of the cluster, or restore it.", Description: format, Ops: []engines.Op{
+			op(engines.Read, "Save the state."), op(engines.Update, "Restore a snapshot of this cluster; on a node that is not initialised, begin a cluster with one."),
+		}},
+		{Pattern: "storage/raft/snapshot-force", Help: "Restore a snapshot whoever made it.", Description: format, Ops: []engines.Op{op(engines.Update, "")}},
+	}
+}

@@ -17,10 +17,10 @@ type Cluster interface {
 	// Progress is where another member's log ends, and for how long it has not
 	// answered; false if it has never answered this process.
 	Progress(id string) (index uint64, silent time.Duration, ok bool)
-	// WriteSnapshot writes the state that this node has.
-	WriteSnapshot(ctx context.Context, w io.Writer) error
-	// RestoreSnapshot replaces the state of the cluster.
+	// RestoreSnapshot replaces the state of the cluster, and FoundFrom begins one
+	// with it on a node that is part of none. Both read all of r first.
 	RestoreSnapshot(ctx context.Context, r io.Reader) error
+	FoundFrom(ctx context.Context, r io.Reader) error
 }
 
 // Member is one member of the cluster.

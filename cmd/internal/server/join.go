@@ -23,11 +23,13 @@ import (
 )
 
 const (
-	pathAdmit = "/admit"
+	pathAdmit   = "/admit"
+	pathRestore = "/restore"
 
 	joinCallTimeout = 30 * time.Second
 	maxJoinAnswer   = 4 << 20
 	maxJoinProof    = 256 << 10
+	maxRefusal      = 64 << 10
 	joinRound       = 2 * time.Second
 	sweepEvery      = time.Second
 )
@@ -203,15 +205,64 @@ func (p *peers) answerAdmit(c *core.Core) http.HandlerFunc {
 			_, _ = w.Write(admission)
 			return
 		}
-		out := refusal{Kind: engines.KindOf(err), Message: "the leader could not admit the node"}
-		var e *engines.Error
-		if errors.As(err, &e) {
-			out.Message = e.Message
-		}
 		p.log.Warn("a node was not admitted", "through", wire.PeerOf(r.Context()), "error", err)
-		w.WriteHeader(http.StatusConflict)
-		_ = json.NewEncoder(w).Encode(out)
+		refuse(w, err, "the leader could not admit the node")
 	}
+}
+
+// refuse sends an error to another node, its cause left out.
+func refuse(w http.ResponseWriter, err error, otherwise string) {
+	out := refusal{Kind: engines.KindOf(err), Message: otherwise}
+	var e *engines.Error
+	if errors.As(err, &e) {
+		out.Message = e.Message
+	}
+	w.WriteHeader(http.StatusConflict)
+	_ = json.NewEncoder(w).Encode(out)
+}
+
+// answerRestore restores a snapshot that was sent to a follower, which has seen
+// to it that the sender may.
+func (p *peers) answerRestore(c *core.Core) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		err := c.RestoreHere(r.Context(), r.Body, r.URL.Query().Has("force"))
+		if err == nil {
+			w.WriteHeader(http.StatusNoContent)
+			return
+		}
+		p.log.Warn("a snapshot was not restored", "through", wire.PeerOf(r.Context()), "error", err, "cause", errors.Unwrap(err))
+		refuse(w, err, "the leader could not restore the snapshot")
+	}
+}
+
+// Restore implements core.Peers.
+func (p *peers) Restore(ctx context.Context, leader string, r io.Reader, force bool) error {
+	target := wire.URL(leader, pathRestore)
+	if force {
+		target += "?force"
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, target, r)
+	if err != nil {
+		return err
+	}
+	resp, err := p.port.Do(req)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode == http.StatusNoContent {
+		return nil
+	}
+	return refused(resp)
+}
+
+// refused reads why another node refused.
+func refused(resp *http.Response) error {
+	var out refusal
+	if resp.StatusCode != http.StatusConflict || json.NewDecoder(io.LimitReader(resp.Body, maxRefusal)).Decode(&out) != nil {
+		return fmt.Errorf("the leader answered %s", resp.Status)
+	}
+	return engines.Errorf(out.Kind, "%s", out.Message)
 }
 
 // Admit implements core.Peers.
@@ -225,15 +276,10 @@ func (p *peers) Admit(ctx context.Context, leader string, proof []byte) ([]byte,
 		return nil, err
 	}
 	defer resp.Body.Close()
-	answer, err := io.ReadAll(io.LimitReader(resp.Body, maxJoinAnswer))
-	if err != nil || resp.StatusCode == http.StatusOK {
-		return answer, err
+	if resp.StatusCode != http.StatusOK {
+		return nil, refused(resp)
 	}
-	var out refusal
-	if resp.StatusCode != http.StatusConflict || json.Unmarshal(answer, &out) != nil {
-		return nil, fmt.Errorf("the leader answered %s", resp.Status)
-	}
-	return nil, engines.Errorf(out.Kind, "%s", out.Message)
+	return io.ReadAll(io.LimitReader(resp.Body, maxJoinAnswer))
 }
 
 // sweep ends the connections with nodes that are no members any more.

@@ -113,9 +113,9 @@ func (p *peers) NewAuthority(cluster string) ([]byte, error) {
 }
 
 // Certified implements core.Peers.
-func (p *peers) Certified() bool {
+func (p *peers) Certified(cluster string) bool {
 	id := p.port.Identity()
-	return id != nil && !id.Due(time.Now())
+	return id != nil && id.Cluster == cluster && !id.Due(time.Now())
 }
 
 // Certify implements core.Peers.

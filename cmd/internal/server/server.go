@@ -206,6 +206,7 @@ func (s *Server) openCore(ctx context.Context) error {
 		return nil
 	})
 	s.peers.mux.HandleFunc("POST "+pathAdmit, s.peers.answerAdmit(s.core))
+	s.peers.mux.HandleFunc("POST "+pathRestore, s.peers.answerRestore(s.core))
 	return nil
 }
 
