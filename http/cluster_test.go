@@ -136,6 +136,47 @@ func TestHeldOverElections(t *testing.T) {
 	c.Equal()
 }
 
+// TestReadsNeverGoBack: a counter that one raises through any node is read, on
+// every node and while leadership moves, as it was when it was last answered.
+func TestReadsNeverGoBack(t *testing.T) {
+	t.Parallel()
+	c := three(t)
+	c.Nodes[0].Put("kv/data/n", value(0))
+	var acknowledged atomic.Int64
+	read := func(s *kit.Server) (n int64) {
+		_, _ = fmt.Sscan(fmt.Sprint(s.Get("kv/data/n").At("data", "data", "v")), &n)
+		return n
+	}
+	var wg sync.WaitGroup
+	stop := make(chan struct{})
+	for i, s := range c.Nodes {
+		wg.Go(func() {
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				least := acknowledged.Load()
+				if n := read(s); n < least {
+					t.Errorf("node %d reads %d after %d was acknowledged", i, n, least)
+					return
+				}
+			}
+		})
+	}
+	for n := int64(1); n <= 45; n++ {
+		c.Nodes[n%3].Put("kv/data/n", value(n))
+		acknowledged.Store(n)
+		if n%15 == 0 {
+			c.StepDown()
+		}
+	}
+	close(stop)
+	wg.Wait()
+	c.Equal()
+}
+
 // TestLostAnswers: who hands a request on again, since the answer was lost, has
 // it executed once and gets the first answer.
 func TestLostAnswers(t *testing.T) {
