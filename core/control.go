@@ -51,9 +51,9 @@ func (c control) Node() system.Node {
 		Version: info.Version, BuildDate: info.BuildDate, Started: info.StartTime.UTC().Format(time.RFC3339), Sanitized: info.Sanitized,
 	}
 	for _, m := range status.Members {
-		member := system.Member{ID: m.ID, Address: m.Address, APIAddress: m.APIAddress, Leader: m.Leader, Voter: m.Voter, Self: m.ID == status.ID}
+		member := system.Member{ID: m.ID, Address: m.Address, APIAddress: m.APIAddress, Leader: m.Leader, Voter: m.Voter, Self: m.ID == status.ID, Version: m.Version, Seen: m.Seen}
 		if member.Self {
-			member.APIAddress = info.APIAddr
+			member.APIAddress, member.Version = info.APIAddr, info.Version
 		}
 		out.Members = append(out.Members, member)
 	}

@@ -56,6 +56,10 @@ type Member struct {
 	APIAddress string
 	Leader     bool
 	Voter      bool
+	// Version is what it runs, and Seen when it was last known to be there; empty
+	// if nothing is known of it.
+	Version string
+	Seen    time.Time
 }
 
 // Info is what the server was told about itself.

@@ -30,6 +30,9 @@ type raftAddresses struct{ port *Port }
 
 // ServerAddr implements raft.ServerAddressProvider.
 func (a raftAddresses) ServerAddr(id raft.ServerID) (raft.ServerAddress, error) {
+	if self := a.port.Identity(); self != nil && self.Node == string(id) {
+		return raft.ServerAddress(a.port.cfg.Advertise), nil // what the peers are told
+	}
 	address, ok := a.port.cfg.Address(string(id))
 	if !ok {
 		return "", errors.New("wire: the node's address is not known")

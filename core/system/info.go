@@ -50,7 +50,10 @@ func (s *system) haStatus(_ context.Context, req *engines.Request, _ *state.Tx) 
 	nodes := make([]map[string]any, 0, len(node.Members))
 	for _, m := range node.Members {
 		entry := map[string]any{
-			"api_address": m.APIAddress, "cluster_address": m.Address, "active_node": m.Leader, "node_id": m.ID, "version": node.Version, "last_echo": nil,
+			"api_address": m.APIAddress, "cluster_address": m.Address, "active_node": m.Leader, "node_id": m.ID, "version": m.Version, "last_echo": nil,
+		}
+		if !m.Seen.IsZero() {
+			entry["last_echo"] = m.Seen.UTC().Format(time.RFC3339Nano)
 		}
 		if m.Self {
 			entry["hostname"], entry["last_echo"] = hostname, req.Now.Format(time.RFC3339Nano)

@@ -3,6 +3,7 @@ package system
 import (
 	"context"
 	"slices"
+	"time"
 
 	"github.com/coffer-secrets/coffer/core/audit"
 	"github.com/coffer-secrets/coffer/core/leases"
@@ -49,6 +50,9 @@ type Member struct {
 	Leader     bool
 	Voter      bool
 	Self       bool
+	// Version is what it runs, and Seen when it was last known to be there.
+	Version string
+	Seen    time.Time
 }
 
 // KeyStatus tells of the barrier key in use.

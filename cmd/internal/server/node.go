@@ -5,9 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/coffer-secrets/coffer/cluster"
+	"github.com/coffer-secrets/coffer/cluster/gossip"
 	"github.com/coffer-secrets/coffer/core"
 	"github.com/coffer-secrets/coffer/core/state"
 	"github.com/coffer-secrets/coffer/fsm"
@@ -22,6 +24,8 @@ type node struct {
 	address string
 	cancel  context.CancelFunc
 	done    chan struct{}
+	// gossip tells of the others, once it has been started.
+	gossip atomic.Pointer[gossip.Gossip]
 
 	mu    sync.Mutex
 	term  uint64 // that since is of
@@ -123,7 +127,12 @@ func (n *node) Status() core.NodeStatus {
 	}
 	n.mu.Unlock()
 	for _, m := range n.Members() {
-		out.Members = append(out.Members, core.Member{ID: m.ID, Address: clusterURL(m.Address), Leader: m.ID == s.LeaderID, Voter: m.Voter})
+		member := core.Member{ID: m.ID, Address: clusterURL(m.Address), Leader: m.ID == s.LeaderID, Voter: m.Voter}
+		if g := n.gossip.Load(); g != nil {
+			peer, _ := g.Peer(m.ID)
+			member.APIAddress, member.Version, member.Seen = peer.APIAddr, peer.Version, peer.Seen
+		}
+		out.Members = append(out.Members, member)
 	}
 	return out
 }

@@ -126,6 +126,9 @@ func (s *Server) open(ctx context.Context) error {
 	if err := s.openCore(life); err != nil {
 		return err
 	}
+	if err := s.startGossip(life); err != nil {
+		return err
+	}
 	s.metrics.watch(s.node, s.core, s.cfg.Storage.Path)
 	api := httpapi.Config{
 		Core: s.core, Logger: s.log.Logger, Metrics: s.metrics.text, Observe: s.metrics.observe, InFlight: new(httpapi.InFlight),
