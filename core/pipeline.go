@@ -412,6 +412,9 @@ func (u *Unsealed) request(tx *state.Tx, a *authenticated) *engines.Request {
 		ID: r.in.ID, Op: r.does, Path: r.path, Fields: r.fields, Mount: r.mount.Info, Now: tx.Now(), Wrapped: r.in.WrapTTL > 0,
 		Caller: engines.Caller{Addr: r.in.Addr, PeerCertificates: r.in.PeerCertificates},
 	}
+	if a.acl != nil && r.in.Op == engines.Scan {
+		req.Hidden = func(folder string) bool { return a.acl.Denies(r.policyPath + folder) }
+	}
 	if t != nil {
 		req.Caller.TokenKey, req.Caller.Accessor, req.Caller.EntityID = t.Key(), t.Accessor, t.EntityID
 		req.Caller.DisplayName, req.Caller.Policies, req.Caller.Root = t.DisplayName, a.policies, t.IsRoot()

@@ -24,6 +24,10 @@ type Request struct {
 	Now time.Time
 	// Wrapped says that the caller asked for the answer to be wrapped.
 	Wrapped bool
+	// Hidden reports whether policy denies the caller a folder, named with its
+	// slash from the request's own path on: a scan leaves out what is below it.
+	// Nil denies none.
+	Hidden func(folder string) bool
 	// Ahead is what the operation's Ahead made; nil without one.
 	Ahead any
 }

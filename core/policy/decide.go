@@ -135,6 +135,15 @@ func (a *ACL) Sudo(path string) bool {
 	return rule != nil && rule.caps&(Sudo|Deny) == Sudo
 }
 
+// Denies reports whether a rule denies a path, whatever is asked of it.
+func (a *ACL) Denies(path string) bool {
+	if a.root {
+		return false
+	}
+	rule := a.find(path)
+	return rule != nil && rule.caps&Deny != 0
+}
+
 // Capabilities lists what may be done on a path: "root", "deny", or the names
 // of capabilities, sorted.
 func (a *ACL) Capabilities(path string) []string {

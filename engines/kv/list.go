@@ -26,6 +26,8 @@ func tooMany(limit int) error {
 type tree struct {
 	tx   engines.Tx
 	dirs []string
+	// hidden says which folders a scan leaves out; nil for none.
+	hidden func(folder string) bool
 }
 
 func treeV2(tx engines.Tx) (tree, config, error) {
@@ -66,6 +68,9 @@ func (t tree) list(folder string, page engines.Page) ([]string, error) {
 // whole folders.
 func (t tree) scan(base, folder, after string, limit int, found []string) ([]string, error) {
 	relative := folder[len(base):]
+	if relative != "" && t.hidden != nil && t.hidden(relative) {
+		return found, nil
+	}
 	rest, inside := strings.CutPrefix(after, relative)
 	if !inside && after > relative {
 		return found, nil // everything below sorts before after
@@ -126,6 +131,7 @@ type listing struct {
 // more than most.
 func (t tree) names(req *engines.Request, most int, keep func(path string) (bool, error)) ([]string, error) {
 	folder := folderOf(req)
+	t.hidden = req.Hidden
 	limit := most + 1
 	if asked := req.Fields.Int("limit"); asked > 0 && asked < int64(limit) {
 		limit = int(asked)
