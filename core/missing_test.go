@@ -15,6 +15,7 @@ func TestMissingPoliciesWarn(t *testing.T) {
 	for _, engine := range []string{"approle", "userpass"} {
 		s.Put("sys/auth/"+engine, body{"type": engine})
 	}
+	s.Put("auth/approle/role/r", body{"token_policies": "there"})
 	for path, b := range map[string]body{
 		"auth/approle/role/r":          {"token_policies": "there,Nowhere"},
 		"auth/approle/role/r/policies": {"token_policies": "nowhere"},

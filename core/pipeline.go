@@ -85,6 +85,10 @@ func (u *Unsealed) handle(ctx context.Context, in *Inbound) (*Outbound, error) {
 	if out.then == nil {
 		return out, nil
 	}
+	if in.Place.Forwarded && d.trail.routed.op.Trait == engines.Reads {
+		// It is about the node that was asked, which could not count the token's use.
+		return nil, u.auditResponse(d, nil, engines.Invalidf("this needs a token whose uses are not counted, or the node that leads"))
+	}
 	if err = out.then(ctx); err != nil {
 		return nil, u.auditResponse(d, nil, err)
 	}

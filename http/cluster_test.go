@@ -136,6 +136,31 @@ func TestHeldOverElections(t *testing.T) {
 	c.Equal()
 }
 
+// TestLoginWhileNobodyLeads: a login through a node that lives waits for the next
+// leader, is done once, and gives a token that works.
+func TestLoginWhileNobodyLeads(t *testing.T) {
+	t.Parallel()
+	c := three(t)
+	follower := c.Followers()[0]
+	follower.Put("sys/auth/userpass", body{"type": "userpass"})
+	follower.Put("auth/userpass/users/u", body{"password": "p", "policies": "default"})
+	before := len(follower.List("auth/token/accessors").Strings("data", "keys"))
+	killed := c.Leader()
+	c.Kill(killed)
+	token := follower.Must(200, kit.Request{Method: "PUT", Path: "auth/userpass/login/u", Token: kit.NoToken, Body: body{"password": "p"}}).Text("auth", "client_token")
+	child := follower.Login("default")
+	for _, s := range append(c.Followers(), c.Leader()) {
+		s.Must(200, kit.Request{Path: "auth/token/lookup-self", Token: token})
+		s.Must(200, kit.Request{Path: "auth/token/lookup-self", Token: child})
+	}
+	if now := len(follower.List("auth/token/accessors").Strings("data", "keys")); now != before+2 {
+		t.Errorf("two tokens became %d", now-before)
+	}
+	c.Start(killed)
+	killed.Must(200, kit.Request{Path: "auth/token/lookup-self", Token: token})
+	c.Equal()
+}
+
 // TestReadsNeverGoBack: a counter that one raises through any node is read, on
 // every node and while leadership moves, as it was when it was last answered.
 func TestReadsNeverGoBack(t *testing.T) {
@@ -255,7 +280,7 @@ func TestMinority(t *testing.T) {
 		text := strings.Join(got.Errors(), "")
 		refused := got.Status == 503 && strings.Contains(text, "leader")
 		// It had proposed the first one when its leadership ended.
-		refused = refused || r.Method == "PUT" && got.Status == 504 && strings.Contains(text, "may or may not")
+		refused = refused || r.Method == http.MethodPut && got.Status == 504 && strings.Contains(text, "may or may not")
 		if !refused || time.Since(began) > 15*time.Second {
 			t.Errorf("%s %v: %d %s after %s", r.Method, r.Header, got.Status, got.Raw, time.Since(began))
 		}
@@ -315,6 +340,12 @@ func TestWhereItIsAnswered(t *testing.T) {
 	got := follower.Must(200, kit.Request{Path: "kv/data/x", Header: header("X-Vault-Index", told, "X-Coffer-Consistency", "local")})
 	if got.Text("data", "data", "v") != "new" {
 		t.Errorf("required %s, read %s", told, got.Raw)
+	}
+	// What is of the node asked does not become another node's for a token that only the leader can count.
+	few := leader.Put("auth/token/create", body{"num_uses": 5, "policies": []string{"root"}}).Text("auth", "client_token")
+	follower.Must(400, kit.Request{Method: "PUT", Path: "sys/seal", Token: few})
+	if leader.Get("sys/seal-status").At("sealed") != false {
+		t.Error("sealing a follower sealed the leader")
 	}
 	// Sealed, it answers nothing, whoever leads.
 	follower.Put("sys/seal", nil)

@@ -176,7 +176,7 @@ func (m *member) Do(node string, req *http.Request) (*http.Response, error) {
 	go func() {
 		answer := httptest.NewRecorder()
 		to.forward.ServeHTTP(answer, req)
-		got <- answer.Result() //nolint:bodyclose // by who gets it
+		got <- answer.Result()
 	}()
 	select {
 	case <-req.Context().Done():

@@ -29,15 +29,14 @@ func (f *forwarder) Leads() bool {
 
 // Leader implements httpapi.Peers.
 func (f *forwarder) Leader(ctx context.Context) (node string, self bool, err error) {
-	var tick *time.Ticker
+	if id, ok := f.known(); ok { // as nearly always
+		return id, id == f.node.id, nil
+	}
+	tick := time.NewTicker(lookForLeader)
+	defer tick.Stop()
 	for {
-		status := f.node.Node.Status()
-		if id := status.LeaderID; id != "" && (id != f.node.id || status.Ready) {
+		if id, ok := f.known(); ok {
 			return id, id == f.node.id, nil
-		}
-		if tick == nil {
-			tick = time.NewTicker(lookForLeader)
-			defer tick.Stop()
 		}
 		select {
 		case <-ctx.Done():
@@ -45,6 +44,12 @@ func (f *forwarder) Leader(ctx context.Context) (node string, self bool, err err
 		case <-tick.C:
 		}
 	}
+}
+
+// known is the node that leads, if one is known that can.
+func (f *forwarder) known() (string, bool) {
+	status := f.node.Node.Status()
+	return status.LeaderID, status.LeaderID != "" && (status.LeaderID != f.node.id || status.Ready)
 }
 
 // Do implements httpapi.Peers.
