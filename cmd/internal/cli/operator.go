@@ -13,7 +13,7 @@ import (
 func (a *app) operatorCommands() *cobra.Command {
 	return group("operator", "What operators do: initialise, unseal, rekey",
 		a.operatorInit(), a.operatorUnseal(), a.operatorSeal(), a.operatorStepDown(), a.operatorRotate(), a.operatorKeyStatus(),
-		a.operatorRekey(), a.operatorGenerateRoot())
+		a.operatorRekey(), a.operatorGenerateRoot(), a.raftCommands())
 }
 
 // initFlags are the flags of operator init.
