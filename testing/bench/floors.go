@@ -78,51 +78,84 @@ func serveHTTPFloor(ctx context.Context) error {
 	}
 }
 
-// raftFloor is one node of bare hashicorp/raft: the log in raft-boltdb, the
-// state in Pebble without its own log.
+// raftFloor is bare hashicorp/raft: the log in raft-boltdb, the state in Pebble
+// without its own log. It is one node; others are those that follow it.
 type raftFloor struct {
-	raft  *raft.Raft
-	store *raftboltdb.BoltStore
-	db    *pebble.DB
+	raft   *raft.Raft
+	store  *raftboltdb.BoltStore
+	db     *pebble.DB
+	others []*raftFloor
 }
 
-func newRaftFloor(dir string) (f *raftFloor, err error) {
+// newRaftFloor starts nodes, all in this process, of which the first leads.
+// Several talk over loopback.
+func newRaftFloor(dir string, nodes int) (*raftFloor, error) {
+	f, server, err := openRaftFloor(dir, 0, nodes > 1)
+	if err != nil {
+		return nil, err
+	}
+	servers := []raft.Server{server}
+	for i := 1; i < nodes && err == nil; i++ {
+		var other *raftFloor
+		if other, server, err = openRaftFloor(dir, i, true); err == nil {
+			f.others, servers = append(f.others, other), append(servers, server)
+		}
+	}
+	if err == nil {
+		err = f.raft.BootstrapCluster(raft.Configuration{Servers: servers}).Error()
+	}
+	if err != nil {
+		f.close()
+		return nil, err
+	}
+	select {
+	case <-f.raft.LeaderCh():
+		return f, nil
+	case <-time.After(time.Minute):
+		f.close()
+		return nil, errors.New("the floor's node does not lead")
+	}
+}
+
+func openRaftFloor(dir string, i int, network bool) (f *raftFloor, server raft.Server, err error) {
 	f = new(raftFloor)
 	defer func() {
 		if err != nil {
 			f.close()
 		}
 	}()
+	server.ID = raft.ServerID(fmt.Sprint(i))
+	dir = filepath.Join(dir, "floor-"+string(server.ID))
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return f, server, err
+	}
 	f.store, err = raftboltdb.New(raftboltdb.Options{
 		Path: filepath.Join(dir, "raft.db"), BoltOptions: &bbolt.Options{NoFreelistSync: true, FreelistType: bbolt.FreelistMapType},
 	})
 	if err != nil {
-		return f, err
+		return f, server, err
 	}
 	if f.db, err = pebble.Open(filepath.Join(dir, "state"), &pebble.Options{DisableWAL: true, Logger: silent{}}); err != nil {
-		return f, err
+		return f, server, err
 	}
-	addr, transport := raft.NewInmemTransport("")
+	var transport raft.Transport
+	if server.Address, transport = raft.NewInmemTransport(""); network {
+		if transport, err = raft.NewTCPTransportWithLogger("127.0.0.1:0", nil, 3, 10*time.Second, hclog.NewNullLogger()); err != nil {
+			return f, server, err
+		}
+		server.Address = transport.LocalAddr()
+	}
 	c := raft.DefaultConfig()
-	c.LocalID, c.Logger = "a", hclog.NewNullLogger()
+	c.LocalID, c.Logger = server.ID, hclog.NewNullLogger()
 	c.MaxAppendEntries, c.BatchApplyCh = 512, true
 	f.raft, err = raft.NewRaft(c, &floorMachine{f.db}, f.store, f.store, raft.NewDiscardSnapshotStore(), transport)
-	if err != nil {
-		return f, err
-	}
-	err = f.raft.BootstrapCluster(raft.Configuration{Servers: []raft.Server{{ID: "a", Address: addr}}}).Error()
-	if err != nil {
-		return f, err
-	}
-	select {
-	case <-f.raft.LeaderCh():
-		return f, nil
-	case <-time.After(time.Minute):
-		return f, errors.New("the floor's node does not lead")
-	}
+	return f, server, err
 }
 
 func (f *raftFloor) close() {
+	for _, other := range f.others {
+		other.close()
+	}
 	if f.raft != nil {
 		_ = f.raft.Shutdown().Error()
 	}

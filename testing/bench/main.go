@@ -18,6 +18,7 @@ import (
 type options struct {
 	binary string
 	conns  int
+	nodes  int
 	rounds int
 	round  time.Duration
 	// secrets, if set, measures what so many cost instead.
@@ -31,6 +32,7 @@ func main() {
 	var o options
 	flag.StringVar(&o.binary, "binary", "bin/coffer", "the server to measure")
 	flag.IntVar(&o.conns, "conns", 32, "connections")
+	flag.IntVar(&o.nodes, "nodes", 1, "nodes of the cluster to measure, and of the floor of writes")
 	flag.IntVar(&o.rounds, "rounds", 3, "rounds of each measurement; the median counts")
 	flag.DurationVar(&o.round, "round", 3*time.Second, "length of a round")
 	flag.IntVar(&o.secrets, "secrets", 0, "measure what it costs to hold so many secrets, instead of rates")
@@ -66,8 +68,8 @@ type rig struct {
 }
 
 func run(ctx context.Context, o options) error {
-	if o.conns < 1 || o.rounds < 1 || o.round <= 0 {
-		return errors.New("conns, rounds and round must be positive")
+	if o.conns < 1 || o.nodes < 1 || o.rounds < 1 || o.round <= 0 {
+		return errors.New("conns, nodes, rounds and round must be positive")
 	}
 	dir, err := os.MkdirTemp("", "coffer-bench-")
 	if err != nil {
@@ -79,22 +81,26 @@ func run(ctx context.Context, o options) error {
 		return err
 	}
 	defer r.http.stop()
-	if r.raft, err = newRaftFloor(dir); err != nil {
+	if r.raft, err = newRaftFloor(dir, o.nodes); err != nil {
 		return err
 	}
 	defer r.raft.close()
-	if r.server, err = startDev(ctx, o.binary); err != nil {
+	if r.server, err = startServer(ctx, o); err != nil {
 		return err
 	}
 	defer r.server.stop()
-	fmt.Printf("%d CPUs, %d connections, %d rounds of %s; rates are medians, in answers a second\n\n",
-		runtime.NumCPU(), o.conns, o.rounds, o.round)
-	fmt.Printf("%-14s %10s %10s %10s %10s   %-20s %10s %7s %6s\n", "work", "rate", "p50", "p99", "max", "floor", "rate", "ratio", "goal")
+	fmt.Printf("%d CPUs, %d nodes, %d connections, %d rounds of %s; rates are medians, in answers a second\n\n",
+		runtime.NumCPU(), o.nodes, o.conns, o.rounds, o.round)
+	fmt.Printf("%-24s %10s %10s %10s %10s   %-20s %10s %7s %6s\n", "work", "rate", "p50", "p99", "max", "floor", "rate", "ratio", "goal")
 	login, err := appRoleLogin(ctx, r.server.addr, o.conns)
 	if err != nil {
 		return err
 	}
-	for _, w := range append(works(), login) {
+	list := append(works(), login)
+	if o.nodes > 1 {
+		list = append(list, byFollower()...)
+	}
+	for _, w := range list {
 		if err := r.measure(ctx, w); err != nil {
 			return fmt.Errorf("%s: %w", w.name, err)
 		}
@@ -109,7 +115,7 @@ func (r *rig) measure(ctx context.Context, w work) error {
 		return err
 	}
 	defer stopFloor()
-	list, stop, err := clients(ctx, r.server.addr, r.conns, w.want, w.request)
+	list, stop, err := clients(ctx, r.server.node(w.node), r.conns, w.want, w.request)
 	if err != nil {
 		return err
 	}
@@ -127,14 +133,17 @@ func (r *rig) measure(ctx context.Context, w work) error {
 		below, got = append(below, f), append(got, s)
 	}
 	f, s := median(below), median(got)
-	fmt.Printf("%-14s %10.0f %10s %10s %10s   %-20s %10.0f %7.2f %6.2f\n",
+	fmt.Printf("%-24s %10.0f %10s %10s %10s   %-20s %10.0f %7.2f %6.2f\n",
 		w.name, s.rate, short(s.p50), short(s.p99), short(s.most), w.floor, f.rate, s.rate/f.rate, w.goal)
 	return nil
 }
 
 func (r *rig) floorWorkers(ctx context.Context, w work) ([]worker, func(), error) {
-	if w.floor == floorRaft {
+	switch w.floor {
+	case floorRaft:
 		return r.raft.workers(r.conns), func() {}, nil
+	case floorLeader:
+		return clients(ctx, r.server.addr, r.conns, w.want, w.request)
 	}
 	request := message(http.MethodGet, "/v1/secret/data/app", rootToken, "")
 	return clients(ctx, r.http.addr, r.conns, http.StatusOK, func(int, int) []byte { return request })

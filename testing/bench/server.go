@@ -4,6 +4,8 @@ import (
 	"bufio"
 	"context"
 	"errors"
+	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"regexp"
@@ -20,8 +22,42 @@ const (
 // target is a server process under load.
 type target struct {
 	addr string
-	pid  int
-	stop func()
+	// nodes are the addresses of all nodes of a cluster, the leader's first.
+	nodes []string
+	pid   int
+	stop  func()
+}
+
+// node is the address of one.
+func (t *target) node(i int) string {
+	if i < len(t.nodes) {
+		return t.nodes[i]
+	}
+	return t.addr
+}
+
+// startServer starts as many nodes as are asked for.
+func startServer(ctx context.Context, o options) (*target, error) {
+	if o.nodes == 1 {
+		return startDev(ctx, o.binary)
+	}
+	free, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, err
+	}
+	at := free.Addr().String()
+	if err := free.Close(); err != nil {
+		return nil, err
+	}
+	t, err := start(ctx, "Try, in another terminal", o.binary, "dev", fmt.Sprintf("-nodes=%d", o.nodes), "-root-token-id="+rootToken, "-listen-address="+at)
+	if err != nil {
+		return nil, err
+	}
+	if len(t.nodes) != o.nodes {
+		t.stop()
+		return nil, fmt.Errorf("%d nodes are there, not %d", len(t.nodes), o.nodes)
+	}
+	return t, nil
 }
 
 // startDev starts a dev server on a port of its own.
@@ -29,6 +65,9 @@ func startDev(ctx context.Context, binary string) (*target, error) {
 	return start(ctx, "Root Token:", binary, "server", "-dev", "-dev-no-store-token", "-log-level=error",
 		"-dev-root-token-id="+rootToken, "-dev-listen-address=127.0.0.1:0")
 }
+
+// nodeLine is how "coffer dev" names a node.
+var nodeLine = regexp.MustCompile(`^ +node-[0-9]+ +http://([0-9.:]+),`)
 
 var listening = regexp.MustCompile(`Listener 1: tcp \(addr: "([^"]+)"`)
 
@@ -49,23 +88,25 @@ func start(ctx context.Context, ready, binary string, args ...string) (*target, 
 		_ = cmd.Process.Signal(syscall.SIGTERM)
 		_ = cmd.Wait()
 	}
-	addr := make(chan string, 1)
+	told := make(chan []string, 1)
 	go func() {
-		defer close(addr)
-		at := ""
+		defer close(told)
+		var at []string
 		for lines := bufio.NewScanner(out); lines.Scan(); {
-			if found := listening.FindStringSubmatch(lines.Text()); found != nil {
-				at = found[1]
+			for _, line := range []*regexp.Regexp{listening, nodeLine} {
+				if found := line.FindStringSubmatch(lines.Text()); found != nil {
+					at = append(at, found[1])
+				}
 			}
 			if strings.HasPrefix(lines.Text(), ready) {
-				addr <- at
+				told <- at
 			}
 		}
 	}()
 	select {
-	case at := <-addr:
-		if at != "" {
-			return &target{addr: at, pid: cmd.Process.Pid, stop: stop}, nil
+	case at := <-told:
+		if len(at) > 0 {
+			return &target{addr: at[0], nodes: at, pid: cmd.Process.Pid, stop: stop}, nil
 		}
 	case <-time.After(startTime):
 	}

@@ -15,6 +15,8 @@ type work struct {
 	floor string
 	goal  float64
 	want  int
+	// node is the one that is asked: 0 for the first, which leads.
+	node int
 	// request makes the n-th request of a connection.
 	request func(conn, n int) []byte
 }
@@ -23,6 +25,8 @@ type work struct {
 const (
 	floorHTTP = "bare gorilla/mux"
 	floorRaft = "bare hashicorp/raft"
+	// floorLeader is the same load on the node that leads.
+	floorLeader = "the leader"
 )
 
 // value is a body of about 400 bytes, as the floors handle.
@@ -37,9 +41,18 @@ func works() []work {
 	writes := messages(http.MethodPost, value)
 	create := message(http.MethodPost, "/v1/auth/token/create", rootToken, `{"policies":["default"],"ttl":"1h"}`)
 	return []work{
-		{"kv v2 write", floorRaft, 0.4, http.StatusOK, pick(writes)},
-		{"kv v2 read", floorHTTP, 0.5, http.StatusOK, pick(reads)},
-		{"token create", floorRaft, 0.4, http.StatusOK, func(int, int) []byte { return create }},
+		{"kv v2 write", floorRaft, 0.4, http.StatusOK, 0, pick(writes)},
+		{"kv v2 read", floorHTTP, 0.5, http.StatusOK, 0, pick(reads)},
+		{"token create", floorRaft, 0.4, http.StatusOK, 0, func(int, int) []byte { return create }},
+	}
+}
+
+// byFollower is what a node is asked that does not lead. For writes there is no
+// goal of their own: they cost two nodes' work.
+func byFollower() []work {
+	return []work{
+		{"kv v2 read of a follower", floorLeader, 0.75, http.StatusOK, 1, pick(messages(http.MethodGet, ""))},
+		{"kv v2 write by a follower", floorRaft, 0, http.StatusOK, 1, pick(messages(http.MethodPost, value))},
 	}
 }
 
@@ -55,7 +68,7 @@ func appRoleLogin(ctx context.Context, addr string, conns int) (work, error) {
 		secret := a.post("auth/approle/role/app/secret-id", `{}`)["secret_id"]
 		list[i] = message(http.MethodPost, "/v1/auth/approle/login", "", fmt.Sprintf(`{"role_id":%q,"secret_id":%q}`, role, secret))
 	}
-	return work{"approle login", floorRaft, 0.35, http.StatusOK, func(conn, _ int) []byte { return list[conn] }}, a.err
+	return work{"approle login", floorRaft, 0.35, http.StatusOK, 0, func(conn, _ int) []byte { return list[conn] }}, a.err
 }
 
 func messages(method, body string) [][]byte {
