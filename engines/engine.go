@@ -37,6 +37,10 @@ type Engine struct {
 	Tuned func(ctx context.Context, old, changed Mount, tx Tx) error
 	// Renew, if set, is asked before a token is renewed that a login made.
 	Renew Renew
+	// Revoke undoes what the engine issued: an engine with an operation of the
+	// trait Issues that answers a Grant has it. Extend, if set, is told of renewals.
+	Revoke Revoke
+	Extend Extend
 }
 
 // Table is what a mount offers: its routes, and help for the mount as a whole.

@@ -17,6 +17,9 @@ type Response struct {
 	Auth *Auth
 	// Secret makes the answer a lease.
 	Secret *Secret
+	// Grant asks the core to make a lease, and then what it is for. Data is not
+	// used: Create returns it.
+	Grant *Grant
 	// Raw replaces the whole answer.
 	Raw *Raw
 	// Missing answers 404 with Data, as a deleted version of kv does.
