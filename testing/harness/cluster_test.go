@@ -61,6 +61,43 @@ func TestLeaderKilled(t *testing.T) {
 		*kills, pauses[len(pauses)/2].Round(time.Millisecond), pauses[len(pauses)-1].Round(time.Millisecond))
 }
 
+// TestRollingRestart stops and starts each node in turn, and moves leadership in
+// between, under writes by way of the others: none of these fails.
+func TestRollingRestart(t *testing.T) {
+	t.Parallel()
+	c := harness.StartCluster(t, 3, harness.Options{})
+	c.Nodes[0].Root(http.MethodPost, "sys/mounts/kv", map[string]any{"type": "kv"})
+	for round, n := range c.Nodes {
+		var stop atomic.Bool
+		var wg sync.WaitGroup
+		others := c.Followers(n)
+		writes, times := make([]atomic.Int64, len(others)), make([]acks, len(others))
+		for i, other := range others {
+			wg.Go(func() { count(t, other, fmt.Sprintf("kv/%d/%d", round, i), &stop, &writes[i], &times[i]) })
+		}
+		more := func() {
+			from := []int64{writes[0].Load(), writes[1].Load()}
+			c.Await("writes", func() bool {
+				return t.Failed() || writes[0].Load() >= from[0]+10 && writes[1].Load() >= from[1]+10
+			})
+		}
+		more()
+		if err := n.Stop(); err != nil {
+			t.Errorf("stopped with %v", err)
+		}
+		more()
+		n.Restart()
+		c.Unseal(n)
+		more()
+		if status, answer := others[0].Do(http.MethodPut, "sys/step-down", others[0].RootToken, nil); status != http.StatusNoContent {
+			t.Errorf("step down: status %d: %s", status, answer)
+		}
+		more()
+		stop.Store(true)
+		wg.Wait()
+	}
+}
+
 // acks are when writes were acknowledged.
 type acks []time.Time
 
