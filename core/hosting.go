@@ -66,7 +66,7 @@ func (u *Unsealed) newHost(keyring *seal.Keyring) (*joining.Host, error) {
 			}
 			return u.core.cfg.Members.AddNonvoter(ctx, id, address)
 		},
-		Issue: u.certificate, Index: func() uint64 { return node.Status().Applied },
+		Move: u.core.moveMember, Issue: u.certificate, Index: func() uint64 { return node.Status().Applied },
 	})
 }
 
@@ -92,6 +92,28 @@ func (c *Core) memberAddresses() map[string]string {
 		out[m.ID] = hostPort(m.Address)
 	}
 	return out
+}
+
+// moveMember changes where a member is reached, and nothing else about it.
+func (c *Core) moveMember(ctx context.Context, id, address string) error {
+	if c.cfg.Members == nil {
+		return state.ErrNotLeader
+	}
+	for _, m := range c.cfg.Node.Status().Members {
+		if m.ID == id && m.Voter {
+			return c.cfg.Members.AddVoter(ctx, id, address)
+		}
+	}
+	return c.cfg.Members.AddNonvoter(ctx, id, address)
+}
+
+// Renew makes a member that asks another certificate, and notes its address.
+func (c *Core) Renew(ctx context.Context, node, address string, public []byte) (certificate, root []byte, err error) {
+	u := c.current.Load()
+	if u == nil {
+		return nil, nil, c.notServing()
+	}
+	return u.belongs.host.Renew(ctx, node, address, public)
 }
 
 // certificate makes the certificate of another node.

@@ -62,6 +62,25 @@ func NewIdentity(key *Key, certificate, authority []byte) (*Identity, error) {
 	return newIdentity(key.private, certificate, authority)
 }
 
+// Public is the public half of the node's key in PKIX form.
+func (i *Identity) Public() ([]byte, error) { return x509.MarshalPKIXPublicKey(i.cert.Leaf.PublicKey) }
+
+// Renewed is the identity with a later certificate for the same key.
+func (i *Identity) Renewed(certificate, authority []byte) (*Identity, error) {
+	key, ok := i.cert.PrivateKey.(crypto.Signer)
+	if !ok {
+		return nil, errStranger
+	}
+	next, err := newIdentity(key, certificate, authority)
+	if err != nil {
+		return nil, err
+	}
+	if next.Cluster != i.Cluster || next.Node != i.Node {
+		return nil, errOther
+	}
+	return next, nil
+}
+
 func newIdentity(key crypto.Signer, certificate, authority []byte) (*Identity, error) {
 	leaf, err := x509.ParseCertificate(certificate)
 	if err != nil {

@@ -289,6 +289,24 @@ func TestIdentityOnDisk(t *testing.T) {
 	if got.Due(time.Now()) || !got.Due(time.Now().Add(wire.Lifetime*2/3)) {
 		t.Error("due at the wrong time")
 	}
+	public, err := got.Public()
+	if err != nil {
+		t.Fatal(err)
+	}
+	later, err := m.authority.Issue("a", public, time.Now().Add(time.Hour))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err = got.Renewed(later, m.authority.Certificate()); err != nil || !got.NotAfter().After(id.NotAfter()) {
+		t.Fatalf("%+v, %v", got, err)
+	}
+	other, err := m.authority.Issue("b", public, time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := got.Renewed(other, m.authority.Certificate()); err == nil {
+		t.Error("became another node")
+	}
 	p := m.open("a", got)
 	if _, err := call(t, m.open("b", identity(t, m.authority, "b", time.Now())), "a"); err != nil || p == nil {
 		t.Error(err)

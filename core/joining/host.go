@@ -35,7 +35,8 @@ type Deps struct {
 	Leads   func() bool
 	Members func() map[string]string
 	// Add makes a node a member that does not vote, or tells of its new address.
-	Add func(ctx context.Context, id, address string) error
+	// Move only does the latter.
+	Add, Move func(ctx context.Context, id, address string) error
 	// Issue makes a node's certificate.
 	Issue func(ctx context.Context, id string, public []byte) (certificate, root []byte, err error)
 	// Index is one that the boot rows are below.
@@ -130,6 +131,33 @@ func (h *Host) Admit(ctx context.Context, sealed []byte) ([]byte, error) {
 		return nil, engines.Internal(err)
 	}
 	return answer, nil
+}
+
+// Renew makes a member another certificate for its key, and notes where it is
+// reached by now. Whoever calls knows that the member asks. Only the leader can.
+func (h *Host) Renew(ctx context.Context, node, address string, public []byte) (certificate, root []byte, err error) {
+	if !h.deps.Leads() {
+		return nil, nil, engines.Errorf(engines.KindUnavailable, "this node does not lead")
+	}
+	members := h.deps.Members()
+	present, ok := members[node]
+	if !ok {
+		return nil, nil, engines.Errorf(engines.KindDenied, "the node is no member")
+	}
+	if err := checkAddress(address); err != nil {
+		return nil, nil, engines.Invalidf("%w", err)
+	}
+	for id, taken := range members {
+		if id != node && taken == address {
+			return nil, nil, engines.Errorf(engines.KindConflict, "another member has this node's cluster address")
+		}
+	}
+	if present != address {
+		if err := h.deps.Move(ctx, node, address); err != nil {
+			return nil, nil, &engines.Error{Kind: engines.KindUnavailable, Message: "the node's address could not be changed: try again", Cause: err}
+		}
+	}
+	return h.deps.Issue(ctx, node, public)
 }
 
 // read opens a proof and the challenge inside.

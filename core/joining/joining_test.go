@@ -69,6 +69,12 @@ func newScene(t *testing.T) *scene {
 			}
 			return s.addErr
 		},
+		Move: func(_ context.Context, id, address string) error {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			s.members[id] = address
+			return s.addErr
+		},
 		Issue: func(_ context.Context, id string, public []byte) ([]byte, []byte, error) {
 			return []byte("certificate of " + id + " for " + string(public)), []byte("root"), nil
 		},
@@ -271,6 +277,36 @@ func TestOnlyTheLeaderAdmits(t *testing.T) {
 	s.mu.Unlock()
 	if _, err := s.join(proof("b", "10.0.0.2:8201", "k")); err != nil {
 		t.Errorf("tried again: %v", err)
+	}
+}
+
+func TestRenew(t *testing.T) {
+	t.Parallel()
+	s := newScene(t)
+	if _, err := s.join(proof("b", "10.0.0.2:8201", "k")); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		certificate, root, err := s.host.Renew(t.Context(), "b", "10.0.0.7:8201", []byte("k"))
+		if err != nil || string(certificate) != "certificate of b for k" || string(root) != "root" || s.members["b"] != "10.0.0.7:8201" {
+			t.Errorf("%s, %s, %v, %v", certificate, root, err, s.members)
+		}
+	}
+	for name, test := range map[string]struct {
+		node, address string
+		want          engines.Kind
+	}{
+		"a stranger":            {"c", "10.0.0.3:8201", engines.KindDenied},
+		"another one's address": {"b", "10.0.0.1:8201", engines.KindConflict},
+		"no address":            {"b", "x", engines.KindInvalid},
+	} {
+		if _, _, err := s.host.Renew(t.Context(), test.node, test.address, []byte("k")); engines.KindOf(err) != test.want {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	s.follows = true
+	if _, _, err := s.host.Renew(t.Context(), "b", "10.0.0.7:8201", []byte("k")); engines.KindOf(err) != engines.KindUnavailable {
+		t.Errorf("%v", err)
 	}
 }
 

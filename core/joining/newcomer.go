@@ -110,15 +110,20 @@ func (p *Proof) check() error {
 	if len(p.Public) == 0 || len(p.Public) > maxPublic || len(p.Version) > maxVersion {
 		return errors.New("the newcomer's key or version is out of bounds")
 	}
-	host, port, err := net.SplitHostPort(p.Address)
-	if err != nil || host == "" || len(p.Address) > maxAddress || strings.ContainsAny(host, "/ ") {
-		return errors.New("the newcomer's cluster address is not a host and a port")
+	return checkAddress(p.Address)
+}
+
+// checkAddress refuses what is not where other nodes can reach one.
+func checkAddress(address string) error {
+	host, port, err := net.SplitHostPort(address)
+	if err != nil || host == "" || len(address) > maxAddress || strings.ContainsAny(host, "/ ") {
+		return errors.New("the node's cluster address is not a host and a port")
 	}
 	if ip := net.ParseIP(host); ip != nil && ip.IsUnspecified() {
-		return errors.New("the newcomer's cluster address is that of every interface: set its cluster_addr to where the others reach it")
+		return errors.New("the node's cluster address is that of every interface: set its cluster_addr to where the others reach it")
 	}
 	if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
-		return errors.New("the newcomer's cluster address is not a host and a port")
+		return errors.New("the node's cluster address is not a host and a port")
 	}
 	return nil
 }

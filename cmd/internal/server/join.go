@@ -25,13 +25,13 @@ import (
 const (
 	pathAdmit   = "/admit"
 	pathRestore = "/restore"
+	pathRenew   = "/renew"
 
 	joinCallTimeout = 30 * time.Second
 	maxJoinAnswer   = 4 << 20
 	maxJoinProof    = 256 << 10
 	maxRefusal      = 64 << 10
 	joinRound       = 2 * time.Second
-	sweepEvery      = time.Second
 )
 
 // joiner takes part in the ceremony for a node that is part of nothing yet.
@@ -280,34 +280,4 @@ func (p *peers) Admit(ctx context.Context, leader string, proof []byte) ([]byte,
 		return nil, refused(resp)
 	}
 	return io.ReadAll(io.LimitReader(resp.Body, maxJoinAnswer))
-}
-
-// sweep ends the connections with nodes that are no members any more.
-func (p *peers) sweep(ctx context.Context) {
-	ticker := time.NewTicker(sweepEvery)
-	defer ticker.Stop()
-	known := make(map[string]bool)
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-ticker.C:
-		}
-		p.mu.Lock()
-		n := p.node
-		p.mu.Unlock()
-		if n == nil {
-			continue
-		}
-		now := make(map[string]bool)
-		for _, m := range n.Members() {
-			now[m.ID] = true
-		}
-		for id := range known {
-			if !now[id] && id != p.id {
-				p.port.Disconnect(id)
-			}
-		}
-		known = now
-	}
 }

@@ -165,3 +165,37 @@ func TestJoinRefusals(t *testing.T) {
 		t.Errorf("nobody there: %d", status)
 	}
 }
+
+// TestAMemberMoves: a node that comes back at another address tells the leader,
+// also while it is sealed.
+func TestAMemberMoves(t *testing.T) {
+	t.Parallel()
+	a, k := founder(t, 1, 1)
+	text := node(t.TempDir(), "b", fmt.Sprintf("retry_join_as_non_voter = true\nretry_join {\n leader_api_addr = %q\n}", a.base), "")
+	b := start(t, text)
+	until(t, "the invitation", func() bool { return b.ok(http.MethodGet, "sys/seal-status", "", nil)["initialized"] == true })
+	b.unseal(k, 1)
+	address := func() string {
+		config, _ := a.ok(http.MethodGet, "sys/storage/raft/configuration", k.RootToken, nil)["data"].(map[string]any)["config"].(map[string]any)
+		servers, _ := config["servers"].([]any)
+		for _, s := range servers {
+			if member, _ := s.(map[string]any); member["node_id"] == "b" {
+				at, _ := member["address"].(string)
+				return at
+			}
+		}
+		return ""
+	}
+	before := address()
+	if err := b.stop(); err != nil {
+		t.Fatal(err)
+	}
+	b = start(t, text)
+	until(t, "the new address", func() bool { return address() != before })
+	a.putSecret(k.RootToken, "one")
+	b.unseal(k, 1)
+	until(t, "the node to follow", func() bool {
+		_, _, answer := b.do(http.MethodGet, "secret/data/a", k.RootToken, nil)
+		return strings.Contains(string(answer), `{"k":"one"}`)
+	})
+}

@@ -29,8 +29,10 @@ type peers struct {
 	port *wire.Port
 	id   string
 	dir  string
-	log  *slog.Logger
-	mux  *http.ServeMux
+	// advertise is where the others reach this node.
+	advertise string
+	log       *slog.Logger
+	mux       *http.ServeMux
 
 	mu   sync.Mutex
 	node *cluster.Node
@@ -51,7 +53,7 @@ func openPeers(ctx context.Context, listener net.Listener, id, dir, advertise st
 	if identity != nil && identity.Node != id {
 		return nil, fmt.Errorf("the certificate in %s is that of node %q, and this is %q: node_id cannot change", dir, identity.Node, id)
 	}
-	p := &peers{id: id, dir: dir, log: log.With("part", "peers"), mux: http.NewServeMux()}
+	p := &peers{id: id, dir: dir, advertise: advertise, log: log.With("part", "peers"), mux: http.NewServeMux()}
 	p.mux.HandleFunc("POST "+pathReadIndex, p.answerReadIndex)
 	p.port = wire.Open(ctx, wire.Config{
 		Listener: listener, Advertise: advertise, Member: p.member, Address: p.address, RPC: p.mux, Logger: p.log,
@@ -151,6 +153,11 @@ func (p *peers) adopt(key *wire.Key, certificate, root []byte) error {
 	if err != nil {
 		return err
 	}
+	return p.assume(identity)
+}
+
+// assume keeps an identity and uses it from now on.
+func (p *peers) assume(identity *wire.Identity) error {
 	if err := identity.Save(p.dir); err != nil {
 		return err
 	}

@@ -210,6 +210,7 @@ func (s *Server) openCore(ctx context.Context) error {
 	})
 	s.peers.mux.HandleFunc("POST "+pathAdmit, s.peers.answerAdmit(s.core))
 	s.peers.mux.HandleFunc("POST "+pathRestore, s.peers.answerRestore(s.core))
+	s.peers.mux.HandleFunc("POST "+pathRenew, s.peers.answerRenew(s.core))
 	return nil
 }
 
@@ -293,7 +294,7 @@ func (s *Server) Run(ctx context.Context) error {
 	if len(s.cfg.Storage.RetryJoin) > 0 {
 		s.work.Go(func() { s.keepJoining(ctx) })
 	}
-	s.work.Go(func() { s.peers.sweep(ctx) })
+	s.work.Go(func() { s.peers.keep(ctx) })
 	s.notify(notifyReady)
 	select {
 	case <-ctx.Done():
