@@ -131,7 +131,7 @@ type listing struct {
 // more than most.
 func (t tree) names(req *engines.Request, most int, keep func(path string) (bool, error)) ([]string, error) {
 	folder := folderOf(req)
-	t.hidden = req.Hidden
+	scanned := tree{tx: t.tx, dirs: t.dirs, hidden: req.Hidden}
 	limit := most + 1
 	if asked := req.Fields.Int("limit"); asked > 0 && asked < int64(limit) {
 		limit = int(asked)
@@ -143,7 +143,7 @@ func (t tree) names(req *engines.Request, most int, keep func(path string) (bool
 		var names []string
 		var err error
 		if req.Op == engines.Scan {
-			names, err = t.scan(folder, folder, after, want, nil)
+			names, err = scanned.scan(folder, folder, after, want, nil)
 		} else {
 			names, err = t.list(folder, engines.Page{After: after, Limit: want})
 		}

@@ -224,7 +224,7 @@ func secondFactor(t *testing.T) *factor {
 	t.Helper()
 	clock := kit.NewClock()
 	f := &factor{node: people(t, clock, "kay"), clock: clock}
-	entity := f.node.login("kay", "right").Text("auth", "entity_id")
+	entity := f.login("kay", "right").Text("auth", "entity_id")
 	f.method = f.Put("identity/mfa/method/totp", body{"issuer": "Coffer", "method_name": "phone"}).Text("data", "method_id")
 	shown := f.Put("identity/mfa/method/totp/admin-generate", body{"method_id": f.method, "entity_id": entity}).Text("data", "url")
 	key, err := otp.NewKeyFromURL(shown)
@@ -249,7 +249,7 @@ func (f *factor) code(steps int) string {
 // waits begins a login.
 func (f *factor) waits() string {
 	f.t.Helper()
-	r := f.node.login("kay", "right")
+	r := f.login("kay", "right")
 	id := r.Text("auth", "mfa_requirement", "mfa_request_id")
 	if r.Text("auth", "client_token") != "" || id == "" {
 		f.t.Fatalf("the password alone: %d %s", r.Status, r.Raw)

@@ -116,14 +116,14 @@ func TestAttack48Tokens(t *testing.T) {
 	login := func(token string) *kit.Response {
 		return n.post(kit.NoToken, "auth/jwt/login", body{"role": "app", "jwt": token})
 	}
-	real := signed(t, header, claims, good)
-	if r := login(real); r.Status != http.StatusOK {
+	whole := signed(t, header, claims, good)
+	if r := login(whole); r.Status != http.StatusOK {
 		t.Fatalf("a good token: %d %s", r.Status, r.Raw)
 	}
 	if r := login(signed(t, header, with(claims, body{"aud": []string{"x", "coffer"}}), good)); r.Status != http.StatusOK {
 		t.Fatalf("one for several: %d %s", r.Status, r.Raw)
 	}
-	parts := strings.Split(real, ".")
+	parts := strings.Split(whole, ".")
 	jwk := body{"kty": "EC", "crv": "P-256", "x": base64.RawURLEncoding.EncodeToString(other.X.FillBytes(make([]byte, 32))), "y": base64.RawURLEncoding.EncodeToString(other.Y.FillBytes(make([]byte, 32)))}
 	for what, token := range map[string]string{
 		"no algorithm":                signed(t, body{"alg": "none"}, claims, unsigned),
@@ -157,10 +157,10 @@ func TestAttack48Tokens(t *testing.T) {
 		"a team of lists":             signed(t, header, with(claims, body{"team": body{"red": "red"}}), good),
 		"nobody":                      signed(t, header, with(claims, body{"sub": ""}), good),
 		"a list of people":            signed(t, header, with(claims, body{"sub": []string{"alice"}}), good),
-		"two tokens":                  real + "." + real,
+		"two tokens":                  whole + "." + whole,
 		"JSON":                        `{"payload":"` + parts[1] + `","protected":"` + parts[0] + `","signature":"` + parts[2] + `"}`,
 		"white space":                 parts[0] + ". " + parts[1] + "." + parts[2],
-		"five parts":                  real + "..",
+		"five parts":                  whole + "..",
 		"nothing":                     "",
 	} {
 		n.untouched(what, func() {
