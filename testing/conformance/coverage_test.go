@@ -15,9 +15,6 @@ import (
 
 // untested are the methods of both clients that nothing here calls, by why.
 var untested = map[string][]string{
-	"the members of a cluster cannot be changed over the API yet": {
-		"Sys.PutRaftAutopilotConfiguration", "Sys.RaftAutopilotConfiguration", "Sys.RaftAutopilotState", "Sys.RaftJoin", "Sys.RaftSnapshot", "Sys.RaftSnapshotRestore",
-	},
 	"engines are built in: there are no plugins": {
 		"Sys.DeregisterPlugin", "Sys.GetPlugin", "Sys.ListPlugins", "Sys.RegisterPlugin", "Sys.ReloadPlugin", "Sys.ReloadPluginStatus",
 	},

@@ -27,6 +27,7 @@ type (
 	Logical              = api.Logical
 	MountConfigInput     = api.MountConfigInput
 	MountInput           = api.MountInput
+	RaftJoinRequest      = api.RaftJoinRequest
 	RekeyInitRequest     = api.RekeyInitRequest
 	Request              = api.Request
 	Response             = api.Response
