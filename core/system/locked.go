@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"slices"
+	"strings"
 
 	"github.com/coffer-secrets/coffer/auth/lockout"
 	"github.com/coffer-secrets/coffer/core/mounts"
@@ -65,7 +66,12 @@ func (s *system) unlockUser(_ context.Context, req *engines.Request, tx *state.T
 	if err != nil {
 		return nil, err
 	}
-	_, err = lockout.Unlock(m.Storage(tx), req.Fields.String("alias_identifier"))
+	// Role ids count as they are, users' names in lower case.
+	name, storage := req.Fields.String("alias_identifier"), m.Storage(tx)
+	if was, err := lockout.Unlock(storage, name); was || err != nil {
+		return nil, err
+	}
+	_, err = lockout.Unlock(storage, strings.ToLower(strings.TrimSpace(name)))
 	return nil, err
 }
 

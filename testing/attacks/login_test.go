@@ -159,7 +159,7 @@ func TestAttack42LockingVictims(t *testing.T) {
 	}
 	lock()
 	accessor := n.Get("sys/auth").Text("data", "userpass/", "accessor")
-	unlock := "sys/locked-users/" + accessor + "/unlock/victim"
+	unlock := "sys/locked-users/" + accessor + "/unlock/Victim"
 	n.untouched("who may not unlock", func() { n.expect("unlocking", n.post(in, unlock, nil), 403, "permission denied") })
 	n.Put(unlock, nil)
 	if r := n.login("victim", "right"); r.Status != http.StatusOK {
