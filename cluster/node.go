@@ -191,6 +191,9 @@ func (n *Node) start() error {
 	machine := &stateMachine{store: n.store, after: n.applied, before: func() func() {
 		return n.stores.log.watch("apply a batch")
 	}}
+	if err := n.recoverQuorum(machine); err != nil {
+		return err
+	}
 	r, err := raft.NewRaft(n.config.raftConfig(), machine, n.stores.log, n.stores.stable, n.snapshots, n.transport)
 	if err != nil {
 		return fmt.Errorf("cluster: start raft: %w", err)
