@@ -67,6 +67,7 @@ func (u *Unsealed) newHost(keyring *seal.Keyring) (*joining.Host, error) {
 			return u.core.cfg.Members.AddNonvoter(ctx, id, address)
 		},
 		Move: u.core.moveMember, Issue: u.certificate, Index: func() uint64 { return node.Status().Applied },
+		Log: func(id, address string) { u.log.Info("a node was admitted", "member", id, "address", address) },
 	})
 }
 

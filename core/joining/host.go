@@ -41,6 +41,8 @@ type Deps struct {
 	Issue func(ctx context.Context, id string, public []byte) (certificate, root []byte, err error)
 	// Index is one that the boot rows are below.
 	Index func() uint64
+	// Log is told of a node that has become a member, or has come back.
+	Log func(id, address string)
 }
 
 // Host is the side of a cluster's unsealed node. It is safe for concurrent use.
@@ -124,6 +126,7 @@ func (h *Host) Admit(ctx context.Context, sealed []byte) ([]byte, error) {
 			return nil, &engines.Error{Kind: engines.KindUnavailable, Message: "the node could not be made a member: try again", Cause: err}
 		}
 	}
+	h.deps.Log(p.Node, p.Address)
 	answer, err := h.box.seal(aboutAdmission, Admission{
 		Nonce: c.Nonce, Certificate: certificate, Root: root, Members: h.deps.Members(), Index: h.deps.Index(),
 	})

@@ -57,7 +57,7 @@ func newScene(t *testing.T) *scene {
 	t.Cleanup(barrier.Close)
 	s := &scene{t: t, store: state.New(n, barrier), key: keyring.Derive(joining.Label, joining.KeyBytes), members: map[string]string{"a": "10.0.0.1:8201"}}
 	s.host, err = joining.NewHost(joining.Deps{
-		Key: s.key, Store: s.store, Index: func() uint64 { return 7 },
+		Key: s.key, Store: s.store, Index: func() uint64 { return 7 }, Log: func(string, string) {},
 		Rows:    func() (map[string][]byte, error) { return map[string][]byte{"seal": []byte("row")}, nil },
 		Leads:   func() bool { s.mu.Lock(); defer s.mu.Unlock(); return !s.follows },
 		Members: func() map[string]string { s.mu.Lock(); defer s.mu.Unlock(); return maps.Clone(s.members) },
