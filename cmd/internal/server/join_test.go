@@ -3,6 +3,7 @@ package server_test
 import (
 	"fmt"
 	"net/http"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -198,4 +199,31 @@ func TestAMemberMoves(t *testing.T) {
 		_, _, answer := b.do(http.MethodGet, "secret/data/a", k.RootToken, nil)
 		return strings.Contains(string(answer), `{"k":"one"}`)
 	})
+}
+
+// TestJoinThatWasCutOff: a node that was admitted and then lost what it had
+// received, but not its key, joins again as the same.
+func TestJoinThatWasCutOff(t *testing.T) {
+	t.Parallel()
+	a, k := founder(t, 1, 1)
+	dir := t.TempDir()
+	text := node(dir, "b", fmt.Sprintf("retry_join_as_non_voter = true\nretry_join {\n leader_api_addr = %q\n}", a.base), "")
+	for range 2 {
+		a.putSecret(k.RootToken, "one")
+		b := start(t, text)
+		until(t, "the invitation", func() bool { return b.ok(http.MethodGet, "sys/seal-status", "", nil)["initialized"] == true })
+		b.unseal(k, 1)
+		b.wantSecret(k.RootToken, "one")
+		if err := b.stop(); err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range []string{"raft.db", "state", "snapshots"} {
+			if err := os.RemoveAll(filepath.Join(dir, "data", name)); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if got := a.members(k.RootToken); got != "a* b" {
+		t.Errorf("members: %s", got)
+	}
 }
