@@ -24,7 +24,7 @@ func New(cfg Config) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := checkHeaderValue("token", cfg.Token); err != nil {
+	if err := checkToken(cfg.Token); err != nil {
 		return nil, err
 	}
 	transport, err := newTransport(&cfg, socket)
@@ -41,11 +41,11 @@ func New(cfg Config) (*Client, error) {
 	}}, nil
 }
 
-// checkHeaderValue refuses what HTTP would refuse with the value in its message.
-func checkHeaderValue(what, value string) error {
+// checkToken refuses what HTTP would refuse with the value in its message.
+func checkToken(value string) error {
 	for i := range len(value) {
 		if value[i] <= ' ' || value[i] >= 0x7f {
-			return fmt.Errorf("client: the %s holds characters that no %s has, such as a line end or a space", what, what)
+			return errors.New("client: the token holds characters that no token has, such as a line end or a space")
 		}
 	}
 	return nil
@@ -68,7 +68,7 @@ func (c *Client) With(change func(*Config)) *Client {
 
 // Do sends a request and reads the answer. A status of 400 or more is an *Error.
 func (c *Client) Do(ctx context.Context, req *Request) (*Response, error) {
-	if err := checkHeaderValue("token", c.cfg.Token); err != nil {
+	if err := checkToken(c.cfg.Token); err != nil {
 		return nil, err
 	}
 	if c.cfg.Timeout > 0 {

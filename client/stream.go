@@ -10,7 +10,7 @@ import (
 // and closed. Neither is bounded in time but by ctx, nor in size. A status of 400
 // or more is an *Error.
 func (c *Client) Stream(ctx context.Context, req *Request, body io.Reader) (io.ReadCloser, error) {
-	if err := checkHeaderValue("token", c.cfg.Token); err != nil {
+	if err := checkToken(c.cfg.Token); err != nil {
 		return nil, err
 	}
 	out, err := c.newRequest(ctx, req)

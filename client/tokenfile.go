@@ -45,7 +45,7 @@ func (f TokenFile) Read() (string, error) {
 // Write keeps a token for nobody but the user. A reader sees the old token or
 // the new one, whole.
 func (f TokenFile) Write(token string) error {
-	if err := checkHeaderValue("token", token); err != nil {
+	if err := checkToken(token); err != nil {
 		return err
 	}
 	if err := f.write(token); err != nil {

@@ -79,11 +79,11 @@ func (c *Core) Joined() (bool, error) {
 
 // Join asks a cluster for an invitation. The node becomes a member once it is
 // unsealed with that cluster's keys, which a seal does at once.
-func (c *Core) Join(ctx context.Context, req JoinRequest) error {
+func (c *Core) Join(ctx context.Context, req JoinRequest) error { //nolint:contextcheck // an attempt goes on after the request
 	if err := c.joinable(); err != nil {
 		return err
 	}
-	life, stop := context.WithCancel(c.ctx) //nolint:contextcheck // an attempt goes on after the request
+	life, stop := context.WithCancel(c.ctx)
 	c.mu.Lock()
 	if c.stopSeeking != nil {
 		c.stopSeeking() // the latest request counts

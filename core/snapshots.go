@@ -98,7 +98,7 @@ func (c *Core) RestoreHere(ctx context.Context, r io.Reader, force bool) error {
 	}
 	c.log.Info("a snapshot was restored", "index", a.Meta().Index)
 	if to := u.compare(); to != same {
-		c.followRestore(u, to)
+		c.followRestore(u, to) //nolint:contextcheck // what is unsealed outlives the request
 	}
 	return nil
 }
