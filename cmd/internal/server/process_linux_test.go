@@ -20,7 +20,7 @@ func TestDevClusterThatIsKilled(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer unix.Close(fd)
+		t.Cleanup(func() { _ = unix.Close(fd) })
 		nodes[node] = fd
 	}
 	if len(nodes) != 3 {
