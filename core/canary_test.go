@@ -121,8 +121,18 @@ func search(t *testing.T, dir string, want map[string][]byte) (files int, found 
 // what the node has logged.
 func TestNothingStandsInPlain(t *testing.T) {
 	t.Parallel()
+	for store, file := range map[string]string{cluster.LogStoreBolt: cluster.RaftFile, cluster.LogStoreWAL: cluster.LogDir} {
+		t.Run(store, func(t *testing.T) {
+			t.Parallel()
+			nothingStandsInPlain(t, store, file)
+		})
+	}
+}
+
+func nothingStandsInPlain(t *testing.T, store, file string) {
+	t.Helper()
 	dir := t.TempDir()
-	s := kit.New(t, kit.Dir(dir), kit.Shares(3, 2))
+	s := kit.New(t, kit.Dir(dir), kit.Shares(3, 2), kit.LogStore(store))
 	secrets := load(t, s)
 	secrets = append(secrets, s.Keys...)
 	if err := s.Node.ForceSnapshot(t.Context()); err != nil {
@@ -144,7 +154,7 @@ func TestNothingStandsInPlain(t *testing.T) {
 	if files < 5 {
 		t.Errorf("only %d files were searched", files)
 	}
-	for _, part := range []string{cluster.RaftFile, cluster.StateDir, cluster.SnapshotDir} {
+	for _, part := range []string{file, cluster.StateDir, cluster.SnapshotDir} {
 		if _, err := os.Stat(filepath.Join(dir, part)); err != nil {
 			t.Error(err)
 		}

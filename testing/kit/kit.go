@@ -79,7 +79,7 @@ func (s *Server) open() {
 	hub := logs.New(slog.NewTextHandler(s.log, &slog.HandlerOptions{Level: slog.LevelDebug}), slog.LevelDebug)
 	logger := hub.Logger()
 	clusterConfig := cluster.Config{
-		Dir: s.opts.dir, NodeID: nodeID, Logger: logger, Fatal: func(err error) { s.t.Errorf("the node halted: %v", err) },
+		Dir: s.opts.dir, NodeID: nodeID, LogStore: s.opts.logStore, Logger: logger, Fatal: func(err error) { s.t.Errorf("the node halted: %v", err) },
 		ElectionTimeout: 50 * time.Millisecond, TickInterval: -1, SnapshotInterval: time.Hour, CacheBytes: 1 << 20,
 	}
 	if s.opts.clock != nil {

@@ -14,6 +14,7 @@ type Option func(*options)
 
 type options struct {
 	dir               string
+	logStore          string
 	shares, threshold int
 	uninitialized     bool
 	sealed            bool
@@ -54,6 +55,9 @@ func Limits(standard, most time.Duration) Option {
 
 // At runs the node by a clock that the test moves.
 func At(c *Clock) Option { return func(o *options) { o.clock = c } }
+
+// LogStore keeps the log in another store than the default.
+func LogStore(name string) Option { return func(o *options) { o.logStore = name } }
 
 // Dir keeps the node in a folder instead of a temporary one.
 func Dir(dir string) Option { return func(o *options) { o.dir = dir } }
