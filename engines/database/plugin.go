@@ -1,0 +1,73 @@
+package database
+
+import (
+	"context"
+	"time"
+
+	"github.com/coffer-secrets/coffer/engines"
+)
+
+// Plugin is one kind of database.
+type Plugin struct {
+	// Names are the values of plugin_name that mean it, the first being its own.
+	Names []string
+	// Username is the template of user names where a connection has none.
+	Username string
+	// MaxUsername is how many bytes of a user name the database takes.
+	MaxUsername int
+	// Fields are the members of a connection that only this kind has. Their
+	// values come as Settings.Options; what is Secret is shown to nobody.
+	Fields []engines.Field
+	// Open makes a connection of its settings, and reaches out to nothing. Its
+	// error says what is wrong with the settings, and holds no secret.
+	Open func(s *Settings) (Database, error)
+	// Check says what is wrong with statements that somebody wrote.
+	Check func(statements []string) error
+}
+
+// Settings are what a connection is made of.
+type Settings struct {
+	URL      string
+	Username string
+	// Passwords are tried in this order until one lets the user in: while one is
+	// being replaced, nobody knows which.
+	Passwords   []string
+	MaxOpen     int
+	MaxIdle     int
+	MaxLifetime time.Duration
+	Options     map[string]string
+}
+
+// Database is one connection, which many use at once. Each method but Close may
+// be called for what it has done already. An error of type *Refusal is the
+// database's answer; any other means that it could not be asked.
+type Database interface {
+	// Verify returns which of the passwords lets the user in.
+	Verify(ctx context.Context) (int, error)
+	Create(ctx context.Context, u *User) error
+	// Extend tells the database how long a user is good from now on.
+	Extend(ctx context.Context, u *User) error
+	// Revoke removes many users, and returns an error for each, nil for those
+	// that are gone; or nil if all are.
+	Revoke(ctx context.Context, users []User) []error
+	// Rotate changes the password of a user.
+	Rotate(ctx context.Context, u *User) error
+	Close() error
+}
+
+// User is a user of a database, and the statements for what shall become of it;
+// without any, it is what the kind of database does by itself.
+type User struct {
+	Name       string
+	Password   string
+	Expires    time.Time
+	Statements []string
+	// Rollback are statements for when Statements fail half-way.
+	Rollback []string
+}
+
+// Refusal is what a database said no with. Its text holds no passwords.
+type Refusal struct{ Text string }
+
+// Error returns the database's text.
+func (r *Refusal) Error() string { return r.Text }

@@ -1,0 +1,180 @@
+package pgserver
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"os"
+	"os/exec"
+	"os/user"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// Admin is the superuser, and Password its password at first.
+const (
+	Admin    = "vault-admin"
+	Password = "first'password\\1"
+)
+
+// startTimeout bounds how long a server may take to be there.
+const startTimeout = 20 * time.Second
+
+// Server is one PostgreSQL.
+type Server struct {
+	dir  string
+	bin  string
+	port int
+	as   *syscall.SysProcAttr
+	cmd  *exec.Cmd
+	done chan error
+}
+
+// Start makes a database cluster and starts a server on it.
+func Start() (*Server, error) {
+	s := &Server{as: &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}}
+	var err error
+	if s.bin, err = binaries(); err != nil {
+		return nil, err
+	}
+	if s.dir, err = os.MkdirTemp("", "pgserver"); err != nil {
+		return nil, err
+	}
+	if err := s.initialize(); err != nil {
+		return nil, errors.Join(err, os.RemoveAll(s.dir))
+	}
+	// Somebody else may take the port first.
+	for range 5 {
+		if err = s.Resume(); err == nil {
+			return s, nil
+		}
+	}
+	return nil, errors.Join(err, os.RemoveAll(s.dir))
+}
+
+// binaries finds where PostgreSQL's binaries are.
+func binaries() (string, error) {
+	if found, _ := filepath.Glob("/usr/lib/postgresql/*/bin/initdb"); len(found) > 0 {
+		slices.Sort(found)
+		return filepath.Dir(found[len(found)-1]), nil
+	}
+	path, err := exec.LookPath("initdb")
+	if err != nil {
+		return "", errors.New("these tests need PostgreSQL, and find no initdb: install it (Debian: apt-get install postgresql)")
+	}
+	path, err = filepath.EvalSymlinks(path)
+	return filepath.Dir(path), err
+}
+
+// initialize makes the data folder. PostgreSQL does not run as root.
+func (s *Server) initialize() error {
+	if os.Geteuid() == 0 {
+		uid, gid := 65534, 65534
+		if u, err := user.Lookup("postgres"); err == nil {
+			uid, _ = strconv.Atoi(u.Uid)
+			gid, _ = strconv.Atoi(u.Gid)
+		}
+		s.as.Credential = &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)} //nolint:gosec // ids of the system
+		if err := os.Chown(s.dir, uid, gid); err != nil {
+			return err
+		}
+	}
+	secret := filepath.Join(s.dir, "password")
+	if err := os.WriteFile(secret, []byte(Password), 0o600); err != nil {
+		return err
+	}
+	if c := s.as.Credential; c != nil {
+		if err := os.Chown(secret, int(c.Uid), int(c.Gid)); err != nil {
+			return err
+		}
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), startTimeout)
+	defer cancel()
+	cmd := s.command(ctx, "initdb", "-D", s.data(), "-U", Admin, "--pwfile", secret, "--auth=scram-sha-256", "-E", "UTF8", "--locale=C", "--no-sync")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("initdb: %w: %s", err, out)
+	}
+	return nil
+}
+
+func (s *Server) command(ctx context.Context, name string, args ...string) *exec.Cmd {
+	cmd := exec.CommandContext(ctx, filepath.Join(s.bin, name), args...) //nolint:gosec // PostgreSQL's own
+	cmd.Dir = s.dir
+	cmd.SysProcAttr = s.as
+	cmd.Env = []string{"PATH=" + s.bin + ":/usr/bin:/bin", "LC_ALL=C", "TZ=UTC"}
+	return cmd
+}
+
+func (s *Server) data() string { return filepath.Join(s.dir, "data") }
+
+// Resume starts the server, again if it was stopped, and waits until it answers.
+func (s *Server) Resume() error {
+	if s.port == 0 {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			return err
+		}
+		s.port = l.Addr().(*net.TCPAddr).Port
+		_ = l.Close()
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), startTimeout)
+	defer cancel()
+	log := new(strings.Builder)
+	s.cmd = s.command(context.WithoutCancel(ctx), "postgres", "-D", s.data(), "-k", s.dir, "-p", strconv.Itoa(s.port),
+		"-c", "listen_addresses=127.0.0.1", "-c", "fsync=off", "-c", "max_connections=200")
+	s.cmd.Stderr = log
+	if err := s.cmd.Start(); err != nil {
+		return err
+	}
+	s.done = make(chan error, 1)
+	go func(cmd *exec.Cmd, done chan<- error) { done <- cmd.Wait() }(s.cmd, s.done)
+	ticker := time.NewTicker(20 * time.Millisecond)
+	defer ticker.Stop()
+	for {
+		select {
+		case err := <-s.done:
+			s.cmd, s.port = nil, 0
+			return fmt.Errorf("postgres ended: %w: %s", err, log.String())
+		case <-ctx.Done():
+			return errors.Join(ctx.Err(), s.Stop())
+		case <-ticker.C:
+			if s.command(ctx, "pg_isready", "-q", "-h", s.dir, "-p", strconv.Itoa(s.port)).Run() == nil {
+				return nil
+			}
+		}
+	}
+}
+
+// Stop ends the server at once, as a crash would. Its data stay.
+func (s *Server) Stop() error {
+	if s.cmd == nil {
+		return nil
+	}
+	err := s.cmd.Process.Signal(syscall.SIGQUIT)
+	<-s.done
+	s.cmd = nil
+	return err
+}
+
+// Close stops the server and removes its data.
+func (s *Server) Close() error { return errors.Join(s.Stop(), os.RemoveAll(s.dir)) }
+
+// URL is where a user reaches a database.
+func (s *Server) URL(name, password, database string) string {
+	return s.url(url.UserPassword(name, password).String(), database)
+}
+
+// Template is the URL of a database with placeholders for user and password.
+func (s *Server) Template(database string) string {
+	return s.url("{{username}}:{{password}}", database)
+}
+
+func (s *Server) url(who, database string) string {
+	return fmt.Sprintf("postgresql://%s@127.0.0.1:%d/%s?sslmode=disable", who, s.port, database)
+}
