@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"sync"
 	"time"
 
 	"github.com/coffer-secrets/coffer/core/state"
@@ -21,7 +22,10 @@ func (u *Unsealed) lead() {
 		if err != nil {
 			return
 		}
+		var leases sync.WaitGroup
+		leases.Go(func() { u.issued.Lead(ctx, u.store) })
 		u.every(ctx, u.leaderTick)
+		leases.Wait()
 	}
 }
 
@@ -30,7 +34,7 @@ func (u *Unsealed) follow() {
 	var seen uint64
 	u.every(u.ctx, func(context.Context) error {
 		u.shareRates()
-		if err := u.watchRestores(&seen); err != nil {
+		if err := u.watchRestores(&seen); err != nil { //nolint:contextcheck // what is unsealed outlives this one
 			return err
 		}
 		return u.store.Local(u.quotas.Refresh)
@@ -65,11 +69,12 @@ func (u *Unsealed) expire(ctx context.Context) error {
 	for {
 		var due [][]byte
 		err := u.store.Local(func(tx *state.Tx) error {
-			return tx.Expiring(tx.Now(), expireBatch, func(_ time.Time, key []byte) bool {
+			// Other tables' rows are passed over, however many of them are due.
+			return tx.Expiring(tx.Now(), 0, func(_ time.Time, key []byte) bool {
 				if bytes.HasPrefix(key, token) || bytes.HasPrefix(key, passing) {
 					due = append(due, key)
 				}
-				return true
+				return len(due) < expireBatch
 			})
 		})
 		if err != nil || len(due) == 0 {

@@ -59,6 +59,9 @@ type keptError struct {
 // keep encodes an answer.
 func keep(out *Outbound, failed error) ([]byte, error) {
 	var k kept
+	if failed == nil && out.making != nil { // what there is to answer is not known yet
+		failed = engines.Errorf(engines.KindUnknownOutcome, "it may or may not have been made, and the answer is lost: ask for another")
+	}
 	if failed != nil {
 		var e *engines.Error
 		if !errors.As(failed, &e) {

@@ -75,6 +75,9 @@ func (u *Unsealed) encode(tx *state.Tx, a *authorised, resp *engines.Response, w
 	if resp == nil {
 		resp = &engines.Response{}
 	}
+	if resp.Grant != nil {
+		return u.grant(tx, a, resp.Grant, warnings)
+	}
 	out := &Outbound{Raw: resp.Raw, Missing: resp.Missing, Headers: resp.Headers, then: resp.Then}
 	if resp.Raw != nil {
 		return out, nil
@@ -87,7 +90,7 @@ func (u *Unsealed) encode(tx *state.Tx, a *authorised, resp *engines.Response, w
 		}
 	}
 	if resp.Secret != nil {
-		env.LeaseDuration, env.Renewable = ttlSeconds(resp.Secret.TTL), resp.Secret.Renewable
+		env.LeaseID, env.LeaseDuration, env.Renewable = resp.Secret.ID, ttlSeconds(resp.Secret.TTL), resp.Secret.Renewable
 	}
 	if auth, ok := resp.Data.(*answer.Auth); ok {
 		env.Auth, env.Data = auth, nil
@@ -102,7 +105,7 @@ func (u *Unsealed) encode(tx *state.Tx, a *authorised, resp *engines.Response, w
 	if info, ok := resp.Data.(*answer.Info); ok {
 		env.WrapInfo, env.Data = info, nil
 	}
-	if env.Data == nil && env.Auth == nil && env.WrapInfo == nil && len(env.Warnings) == 0 && env.Extra == nil {
+	if env.Data == nil && env.Auth == nil && env.WrapInfo == nil && len(env.Warnings) == 0 && env.Extra == nil && env.LeaseID == "" {
 		return out, nil
 	}
 	out.Envelope = env

@@ -71,4 +71,6 @@ type Outbound struct {
 	Index uint64
 
 	then func(ctx context.Context) error
+	// making, if set, is what has to be made before there is an answer.
+	making *making
 }

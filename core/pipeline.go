@@ -51,6 +51,8 @@ type authenticated struct {
 	*routed
 	token *tokens.Token
 	acl   *policy.ACL
+	// last says that the token may not be used again.
+	last bool
 	// policies are the names of what acl was made of.
 	policies []string
 	// decision is what acl said, once it was asked.
@@ -73,6 +75,9 @@ func (u *Unsealed) handle(ctx context.Context, in *Inbound) (*Outbound, error) {
 		return nil, err
 	}
 	out, err := u.prepared(ctx, d)
+	if err == nil && out.making != nil {
+		out, err = u.fulfil(ctx, out.making)
+	}
 	if errors.Is(err, ErrElsewhere) && !d.trail.recorded {
 		return nil, err // it is on record where it is executed
 	}
@@ -200,7 +205,7 @@ func (u *Unsealed) serve(ctx context.Context, tx *state.Tx, d *decoded, readOnly
 // token when the handler has run, since what the token owns goes with it.
 func (u *Unsealed) answerCounted(ctx context.Context, tx *state.Tx, a *authenticated) (*Outbound, error) {
 	last := a.token.NumUses == 1
-	if !last {
+	if a.last = last; !last {
 		used, err := u.tokens.Use(tx, a.token)
 		if err != nil {
 			return nil, err

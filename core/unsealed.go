@@ -11,6 +11,7 @@ import (
 	"github.com/coffer-secrets/coffer/core/identity"
 	"github.com/coffer-secrets/coffer/core/identity/oidc"
 	"github.com/coffer-secrets/coffer/core/leases"
+	"github.com/coffer-secrets/coffer/core/leases/issued"
 	"github.com/coffer-secrets/coffer/core/mfa"
 	"github.com/coffer-secrets/coffer/core/mounts"
 	"github.com/coffer-secrets/coffer/core/policies"
@@ -32,6 +33,7 @@ type Unsealed struct {
 	store    *state.Store
 	mounts   *mounts.Mounts
 	tokens   *tokens.Tokens
+	issued   *issued.Issued
 	policies *policies.Policies
 	identity *identity.Identity
 	mfa      *mfa.MFA
@@ -47,6 +49,11 @@ type Unsealed struct {
 	rootKey []byte
 	counted uint64
 
+	work
+}
+
+// work is what a node does in the background.
+type work struct {
 	done   context.CancelFunc
 	ctx    context.Context //nolint:containedctx // ends the background work with close
 	worker sync.WaitGroup
@@ -71,11 +78,13 @@ func newUnsealed(c *Core, keyring *seal.Keyring) (*Unsealed, error) {
 	u.quotas = quotas.New()
 	u.tokens = tokens.New(barrier, keyring.Derive(labelTokenIDs, 32), tokens.Deps{
 		Cubbyhole: u.emptyCubbyhole, Ways: u.way, Count: u.quotas.Take, Free: quotas.Free,
+		Gone: func(tx *state.Tx, key []byte) error { return u.issued.Gone(tx, key) },
 	})
 	u.wrapping = wrapping.New(u.tokens)
 	u.policies, u.identity = policies.New(), identity.New()
 	list := append([]*engines.Engine{tokens.Engine(u.tokens, u.policies.Missing)}, c.cfg.Engines...)
 	mounted := func() *mounts.Mounts { return u.mounts }
+	u.issued = issued.New(issued.Deps{Mounts: mounted, Tokens: u.tokens, Log: u.log, Count: u.quotas.Take, Free: quotas.Free})
 	u.mfa = mfa.New(mfa.Deps{Mounts: mounted, Identity: u.identity})
 	u.oidc = oidc.New(oidc.Deps{Identity: u.identity, APIAddr: c.cfg.Info.APIAddr})
 	list = append(list, identity.Engine(identity.Deps{
@@ -89,7 +98,7 @@ func newUnsealed(c *Core, keyring *seal.Keyring) (*Unsealed, error) {
 	list = append(list, system.New(system.Deps{
 		Mounts: mounted, Tokens: u.tokens, Policies: u.policies, ACL: u.tokenACL,
 		Wrapping: u.wrapping, Control: control{u}, RawStorage: c.cfg.RawStorage, Metrics: c.cfg.Metrics, Audit: u.audit,
-		Leases: leases.New(u.tokens.Leases()), Logs: c.cfg.Logs, RotateRoot: u.rotateRoot,
+		Leases: leases.New(u.tokens.Leases(), u.issued), Issued: u.issued, Logs: c.cfg.Logs, RotateRoot: u.rotateRoot,
 		Routes: slices.Concat(u.mfaRoutes(), u.quotas.Routes(mounted), u.belongs.pilot.Routes()),
 	}))
 	if u.mounts, err = mounts.New(list, c.cfg.Limits); err != nil {

@@ -16,13 +16,13 @@ type Grant struct {
 	// and to find the lease by. Empty for none.
 	Role string
 	// What will exist, such as {"username": "v-app-x"}. It is shown with the
-	// lease and must hold nothing secret.
+	// lease and must hold nothing secret. At most 16 pairs of 256 bytes.
 	What map[string]string
 	// Target names where it will exist, such as a connection. What is to be
 	// revoked waits in one queue for each mount and target.
 	Target string
 	// Undo is all that Revoke needs, also when roles and the like are gone. It is
-	// sealed, and shown to nobody.
+	// sealed, and shown to nobody. At most MaxUndo.
 	Undo []byte
 	// TTL and MaxTTL are as the request and the role ask; 0 leaves them to the
 	// mount. The core cuts them to what the mount and the token allow.
@@ -37,6 +37,9 @@ type Grant struct {
 	// Warnings are shown to the caller.
 	Warnings []string
 }
+
+// MaxUndo bounds Grant.Undo, in bytes.
+const MaxUndo = 16 << 10
 
 // Bounds of Grant.Within.
 const (

@@ -43,6 +43,9 @@ type Raw struct {
 
 // Secret is the lease that comes with an answer.
 type Secret struct {
+	// ID is that of a lease that has been renewed. A new one gets its id from the
+	// core: see Grant.
+	ID        string
 	TTL       time.Duration
 	MaxTTL    time.Duration
 	Renewable bool

@@ -18,22 +18,50 @@ type Lease struct {
 	Expires   time.Time
 	Renewed   time.Time // the zero time if it never was
 	Renewable bool
+	// Path is what it was issued for. What was made for it, how far it has come and
+	// how undoing it goes are told of leases of secrets only.
+	Path      string
+	What      map[string]string
+	Phase     string
+	Attempts  int
+	LastError string
+	Next      time.Time
+}
+
+// StuckAfter is how many attempts to undo a lease may fail before it counts as
+// stuck. It is tried on all the same.
+const StuckAfter = 6
+
+// Stuck reports whether undoing the lease keeps failing.
+func (l *Lease) Stuck() bool { return l.Attempts >= StuckAfter }
+
+// How says how leases are revoked.
+type How struct {
+	// Force forgets what cannot be undone.
+	Force bool
+	// Sync waits until it is undone, or has failed once.
+	Sync bool
 }
 
 // Source keeps leases. An id begins with the path that its lease was issued at.
 type Source interface {
 	// Find returns a lease, or nil.
 	Find(tx *state.Tx, id string) (*Lease, error)
+	// Prepare returns what has to be done before a lease is renewed, if anything.
+	Prepare(tx *state.Tx, id string, increment time.Duration) (func(ctx context.Context) (any, error), error)
 	// Renew gives a lease that Find returned new life from now on; 0 asks for
-	// what it was issued with. The warning says what was cut.
-	Renew(tx *state.Tx, id string, increment time.Duration) (l *Lease, warning string, err error)
+	// what it was issued with. done is what the work of Prepare returned; if that
+	// is out of date, the error is engines.ErrStale. The warning says what was cut.
+	Renew(tx *state.Tx, id string, increment time.Duration, done any) (l *Lease, warning string, err error)
 	// Revoke ends a lease that Find returned.
 	Revoke(tx *state.Tx, id string) error
+	// Settle waits until a lease that is revoked is gone, or undoing it has failed.
+	Settle(ctx context.Context, store *state.Store, id string) error
 	// Walk visits the ids below a folder, which ends in a slash or is empty.
 	Walk(tx *state.Tx, dir string, fn func(id string) error) error
 	// RevokePrefix ends the leases with an id, or below it as a folder, in as
-	// many transactions as it takes. With force, what cannot be undone is left.
-	RevokePrefix(ctx context.Context, store *state.Store, prefix string, force bool) error
+	// many transactions as it takes.
+	RevokePrefix(ctx context.Context, store *state.Store, prefix string, how How) error
 }
 
 // Leases are those of several sources.
@@ -57,18 +85,45 @@ func (l *Leases) Find(tx *state.Tx, id string) (*Lease, error) {
 	return found, err
 }
 
-// Renew renews a lease.
-func (l *Leases) Renew(tx *state.Tx, id string, increment time.Duration) (*Lease, string, error) {
+func (l *Leases) renewable(tx *state.Tx, id string) (Source, error) {
 	source, found, err := l.find(tx, id)
 	switch {
 	case err != nil:
-		return nil, "", err
+		return nil, err
 	case found == nil:
-		return nil, "", engines.Invalidf("lease not found")
+		return nil, engines.Invalidf("lease not found")
 	case !found.Renewable:
-		return nil, "", engines.Invalidf("lease is not renewable")
+		return nil, engines.Invalidf("lease is not renewable")
 	}
-	return source.Renew(tx, id, increment)
+	return source, nil
+}
+
+// Prepare returns what has to be done before a lease is renewed, or nil.
+func (l *Leases) Prepare(tx *state.Tx, id string, increment time.Duration) (func(ctx context.Context) (any, error), error) {
+	source, err := l.renewable(tx, id)
+	if err != nil {
+		return nil, err
+	}
+	return source.Prepare(tx, id, increment)
+}
+
+// Renew renews a lease.
+func (l *Leases) Renew(tx *state.Tx, id string, increment time.Duration, done any) (*Lease, string, error) {
+	source, err := l.renewable(tx, id)
+	if err != nil {
+		return nil, "", err
+	}
+	return source.Renew(tx, id, increment, done)
+}
+
+// Settle waits until a lease that has been revoked is gone.
+func (l *Leases) Settle(ctx context.Context, store *state.Store, id string) error {
+	for _, s := range l.sources {
+		if err := s.Settle(ctx, store, id); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Revoke ends a lease; one that is not there has ended.
@@ -81,10 +136,10 @@ func (l *Leases) Revoke(tx *state.Tx, id string) error {
 }
 
 // RevokePrefix ends all leases with an id, or below it as a folder.
-func (l *Leases) RevokePrefix(ctx context.Context, store *state.Store, prefix string, force bool) error {
+func (l *Leases) RevokePrefix(ctx context.Context, store *state.Store, prefix string, how How) error {
 	var problems []error
 	for _, s := range l.sources {
-		problems = append(problems, s.RevokePrefix(ctx, store, prefix, force))
+		problems = append(problems, s.RevokePrefix(ctx, store, prefix, how))
 	}
 	return errors.Join(problems...)
 }

@@ -73,7 +73,9 @@ func (m *Mounts) change(tx *state.Tx) (*Router, error) {
 	return r, tx.Put(generationKey(), binary.BigEndian.AppendUint64(nil, n+1), state.PutOptions{})
 }
 
-// Disable removes a mount of a class and everything that it stored.
+// Disable removes a mount of a class and everything that it stored. What a mount
+// stored that may have issued something stays, for that to be undone: whoever
+// calls sees to it, and then calls Empty.
 func (m *Mounts) Disable(tx *state.Tx, class engines.Class, path string) (*Mounted, error) {
 	r, err := m.change(tx)
 	if err != nil {
@@ -96,34 +98,44 @@ func (m *Mounts) Disable(tx *state.Tx, class engines.Class, path string) (*Mount
 	if err := tx.Delete(key); err != nil {
 		return nil, err
 	}
-	return mounted, tx.DeletePrefix(mounted.prefix)
+	if mounted.Engine.Revoke != nil {
+		return mounted, nil
+	}
+	return mounted, mounted.Empty(tx)
 }
 
-// Move gives a mount another path; what it stored stays as it is.
-func (m *Mounts) Move(tx *state.Tx, from, to string) error {
+// Empty removes everything that a mount stored.
+func (m *Mounted) Empty(tx *state.Tx) error { return tx.DeletePrefix(m.prefix) }
+
+// Of resolves an entry to its engine.
+func (m *Mounts) Of(e Entry) (*Mounted, error) { return m.mounted(e) }
+
+// Move gives a mount another path; what it stored stays as it is. It
+// returns the mount as it was.
+func (m *Mounts) Move(tx *state.Tx, from, to string) (*Mounted, error) {
 	r, err := m.change(tx)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	mounted, ok := r.Get(from)
 	if !ok {
-		return engines.Invalidf("no matching mount at %q", from)
+		return nil, engines.Invalidf("no matching mount at %q", from)
 	}
 	if permanent(from) {
-		return engines.Invalidf("cannot remount %q: it is part of the system", from)
+		return nil, engines.Invalidf("cannot remount %q: it is part of the system", from)
 	}
 	e := mounted.Entry
 	if strings.HasPrefix(from, "auth/") != strings.HasPrefix(to, "auth/") {
-		return engines.Invalidf("cannot move %q to %q: a secrets engine cannot become a way to log in, nor the reverse", from, to)
+		return nil, engines.Invalidf("cannot move %q to %q: a secrets engine cannot become a way to log in, nor the reverse", from, to)
 	}
 	e.Path = to
 	if err := m.Normalize(&e); err != nil {
-		return err
+		return nil, err
 	}
 	if other, ok := r.conflict(e.Path); ok {
-		return engines.Invalidf("path is already in use at %s", other.Path)
+		return nil, engines.Invalidf("path is already in use at %s", other.Path)
 	}
-	return e.put(tx)
+	return mounted, e.put(tx)
 }
 
 // Tune changes a mount's settings. change edits a copy of the entry.

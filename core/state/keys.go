@@ -40,6 +40,12 @@ const (
 	// Quotas holds the quotas, and Counts how many leases count against each.
 	Quotas Table = 'q'
 	Counts Table = 'n'
+	// Leases holds the leases of what engines made, by their ids; Undoing, those
+	// of them that are to be undone, by target; Endings, what is gone and has
+	// leases left, and which tokens own any.
+	Leases  Table = 'l'
+	Undoing Table = 'r'
+	Endings Table = 'e'
 )
 
 // RootNamespace is the namespace every path is in until there are others.

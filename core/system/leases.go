@@ -17,12 +17,13 @@ func (s *system) leaseRoutes() []engines.Route {
 	inPath := field("url_lease_id", engines.String, "The lease.")
 	increment := field("increment", engines.Seconds, "How much longer the lease shall live, from now.")
 	prefix := field("prefix", engines.String, "The path that the leases begin with.")
-	sync := engines.Field{Name: "sync", Type: engines.Bool, Default: true, Help: "Accepted: revocation is always awaited."}
+	sync := engines.Field{Name: "sync", Type: engines.Bool, Default: true, Help: "Wait until it is undone, or failed once: it is tried again either way."}
 	kind := []engines.Field{
 		field("type", engines.String, "Only \"irrevocable\"."), field("include_child_namespaces", engines.Bool, "Accepted."),
 		field("limit", engines.String, "Accepted."),
 	}
 	renew, revoke := []engines.Op{update(whole(s.renewLease))}, []engines.Op{update(whole(s.revokeLease))}
+	renew[0].Ahead = s.beforeRenewal
 	below := []engines.Field{prefix, {Name: "after", Type: engines.String, Query: true, Help: "List names after this one."}, {Name: "limit", Type: engines.Int, Query: true, Help: "List so many names."}}
 	return []engines.Route{
 		{Pattern: "leases", Help: "List the leases that cannot be revoked.", Sudo: true, Fields: kind, Ops: []engines.Op{read(whole(s.irrevocable))}},
@@ -37,6 +38,7 @@ func (s *system) leaseRoutes() []engines.Route {
 		{Pattern: "leases/revoke/{url_lease_id...}", Help: "Revoke a lease.", Fields: []engines.Field{id, inPath, sync}, Ops: revoke},
 		{Pattern: "leases/revoke-prefix/{prefix...}", Help: "Revoke the leases below a path.", Sudo: true, Fields: []engines.Field{prefix, sync}, Ops: []engines.Op{update(whole(s.revokePrefix))}},
 		{Pattern: "leases/revoke-force/{prefix...}", Help: "Forget the leases below a path, undone or not.", Sudo: true, Fields: []engines.Field{prefix}, Ops: []engines.Op{update(whole(s.revokeForce))}},
+		{Pattern: "leases/stuck", Help: "List the leases that keep failing to be revoked, with the last error.", Sudo: true, Ops: []engines.Op{read(whole(s.stuck))}},
 		{Pattern: "leases/tidy", Help: "Remove what leases have left behind.", Ops: []engines.Op{compute(whole(s.tidyLeases))}},
 	}
 }
@@ -67,7 +69,14 @@ func (s *system) lookupLease(_ context.Context, req *engines.Request, tx *state.
 	}
 	out := map[string]any{
 		"id": l.ID, "issue_time": l.Issued.Format(time.RFC3339Nano), "expire_time": l.Expires.Format(time.RFC3339Nano),
-		"last_renewal": nil, "renewable": l.Renewable, "ttl": leaseSeconds(l, req.Now),
+		"last_renewal": nil, "renewable": l.Renewable, "ttl": leaseSeconds(l, req.Now), "path": l.Path, "namespace_path": "",
+		"revoke_error": l.LastError,
+	}
+	if l.Phase != "" {
+		out["state"], out["attempts"], out["next_attempt"], out["created"] = l.Phase, l.Attempts, nil, l.What
+	}
+	if !l.Next.IsZero() {
+		out["next_attempt"] = l.Next.Format(time.RFC3339Nano)
 	}
 	if !l.Renewed.IsZero() {
 		out["last_renewal"] = l.Renewed.Format(time.RFC3339Nano)
@@ -77,7 +86,7 @@ func (s *system) lookupLease(_ context.Context, req *engines.Request, tx *state.
 
 // leaseSeconds rounds up, so that what is left never shows as nothing.
 func leaseSeconds(l *leases.Lease, now time.Time) int64 {
-	return int64((l.Expires.Sub(now) + time.Second - 1) / time.Second)
+	return max(0, int64((l.Expires.Sub(now)+time.Second-1)/time.Second))
 }
 
 // listAllLeases shares its route with what needs no sudo.
@@ -108,16 +117,26 @@ func (s *system) listLeases(_ context.Context, req *engines.Request, tx *state.T
 	return resp, nil
 }
 
+// beforeRenewal tells what a lease is for of its renewal.
+func (s *system) beforeRenewal(_ context.Context, req *engines.Request, tx engines.Tx) (func(ctx context.Context) (any, error), error) {
+	id, err := leaseID(req)
+	if err != nil {
+		return nil, err
+	}
+	all := tx.(*state.Region).Tx() //nolint:forcetypeassert // as whole
+	return s.Leases.Prepare(all, id, req.Fields.Duration("increment"))
+}
+
 func (s *system) renewLease(_ context.Context, req *engines.Request, tx *state.Tx) (*engines.Response, error) {
 	id, err := leaseID(req)
 	if err != nil {
 		return nil, err
 	}
-	l, warning, err := s.Leases.Renew(tx, id, req.Fields.Duration("increment"))
+	l, warning, err := s.Leases.Renew(tx, id, req.Fields.Duration("increment"), req.Ahead)
 	if err != nil {
 		return nil, err
 	}
-	resp := both(map[string]any{"lease_id": l.ID, "renewable": l.Renewable, "lease_duration": leaseSeconds(l, req.Now)})
+	resp := &engines.Response{Secret: &engines.Secret{ID: l.ID, TTL: l.Expires.Sub(req.Now), Renewable: l.Renewable}}
 	if warning != "" {
 		resp.Warnings = []string{warning}
 	}
@@ -129,36 +148,69 @@ func (s *system) revokeLease(_ context.Context, req *engines.Request, tx *state.
 	if err != nil {
 		return nil, err
 	}
-	return nil, s.Leases.Revoke(tx, id)
+	if err := s.Leases.Revoke(tx, id); err != nil || !req.Fields.Bool("sync") {
+		return nil, err
+	}
+	store := tx.Store()
+	return &engines.Response{Then: func(ctx context.Context) error { return s.Leases.Settle(ctx, store, id) }}, nil
 }
 
 func (s *system) revokePrefix(_ context.Context, req *engines.Request, tx *state.Tx) (*engines.Response, error) {
-	return s.revokeBelow(req, tx, false)
+	return s.revokeBelow(req, tx, leases.How{Sync: req.Fields.Bool("sync")})
 }
 
 func (s *system) revokeForce(_ context.Context, req *engines.Request, tx *state.Tx) (*engines.Response, error) {
-	return s.revokeBelow(req, tx, true)
+	return s.revokeBelow(req, tx, leases.How{Force: true})
 }
 
 // revokeBelow takes as many transactions as there is to revoke, after the
 // request's own.
-func (s *system) revokeBelow(req *engines.Request, tx *state.Tx, force bool) (*engines.Response, error) {
+func (s *system) revokeBelow(req *engines.Request, tx *state.Tx, how leases.How) (*engines.Response, error) {
 	prefix, store := strings.Trim(req.Fields.String("prefix"), "/"), tx.Store()
 	if prefix == "" {
 		return nil, engines.Invalidf("prefix: the path that the leases begin with is missing")
 	}
 	return &engines.Response{Then: func(ctx context.Context) error {
-		return s.Leases.RevokePrefix(ctx, store, prefix, force)
+		return s.Leases.RevokePrefix(ctx, store, prefix, how)
 	}}, nil
 }
 
-// irrevocable tells of leases that are given up: there are none, for revoking
-// is tried for ever.
-func (s *system) irrevocable(_ context.Context, req *engines.Request, _ *state.Tx) (*engines.Response, error) {
+// irrevocable tells of leases that keep failing to be undone. Unlike Vault's,
+// they are tried on for ever.
+func (s *system) irrevocable(_ context.Context, req *engines.Request, tx *state.Tx) (*engines.Response, error) {
 	if kind := req.Fields.String("type"); kind != "irrevocable" {
 		return nil, engines.Invalidf("type: only \"irrevocable\" leases are counted")
 	}
-	return data(map[string]any{"lease_count": 0, "counts": map[string]any{}, "leases": []any{}}), nil
+	resp, err := s.stuckLeases(tx)
+	if err != nil {
+		return nil, err
+	}
+	if all, ok := resp.Data.(map[string]any); ok && strings.HasSuffix(req.Path, "/count") {
+		delete(all, "leases") // which they are is for those with sudo
+	}
+	return resp, nil
+}
+
+func (s *system) stuck(_ context.Context, _ *engines.Request, tx *state.Tx) (*engines.Response, error) {
+	return s.stuckLeases(tx)
+}
+
+func (s *system) stuckLeases(tx *state.Tx) (*engines.Response, error) {
+	list, counts, err := s.Issued.Stuck(tx)
+	if err != nil {
+		return nil, err
+	}
+	total := 0
+	for _, n := range counts {
+		total += n
+	}
+	shown := make([]map[string]any, 0, len(list))
+	for _, l := range list {
+		shown = append(shown, map[string]any{
+			"lease_id": l.ID, "error": l.LastError, "attempts": l.Attempts, "next_attempt": l.Next.Format(time.RFC3339Nano), "created": l.What,
+		})
+	}
+	return data(map[string]any{"lease_count": max(total, len(list)), "counts": counts, "leases": shown}), nil
 }
 
 // tidyLeases has nothing to start: what is left of leases is removed as it

@@ -311,15 +311,24 @@ func (s *system) disable(_ context.Context, req *engines.Request, tx *state.Tx) 
 	if tune {
 		return nil, engines.Errorf(engines.KindMethod, "unsupported operation")
 	}
-	_, err := s.Mounts().Disable(tx, classOf(req), path)
-	return nil, err
+	m, err := s.Mounts().Disable(tx, classOf(req), path)
+	if err != nil || m == nil || m.Class != engines.ClassAuth && m.Engine.Revoke == nil {
+		return nil, err
+	}
+	return nil, s.Issued.Unmount(tx, m)
 }
 
 func (s *system) remount(_ context.Context, req *engines.Request, tx *state.Tx) (*engines.Response, error) {
 	from := strings.Trim(req.Fields.String("from"), "/") + "/"
 	to := strings.Trim(req.Fields.String("to"), "/") + "/"
-	if err := s.Mounts().Move(tx, from, to); err != nil {
+	m, err := s.Mounts().Move(tx, from, to)
+	if err != nil {
 		return nil, err
+	}
+	if m.Engine.Revoke != nil { // leases are called by the path that it had
+		if err := s.Issued.Moved(tx, m); err != nil {
+			return nil, err
+		}
 	}
 	// The move is done with this transaction; the id serves clients that go on
 	// to ask how it went.

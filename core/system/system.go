@@ -7,6 +7,7 @@ import (
 
 	"github.com/coffer-secrets/coffer/core/audit"
 	"github.com/coffer-secrets/coffer/core/leases"
+	"github.com/coffer-secrets/coffer/core/leases/issued"
 	"github.com/coffer-secrets/coffer/core/logs"
 	"github.com/coffer-secrets/coffer/core/mounts"
 	"github.com/coffer-secrets/coffer/core/policies"
@@ -87,6 +88,7 @@ type Deps struct {
 	Metrics func() (body []byte, contentType string, err error)
 	Audit   *audit.Broker
 	Leases  *leases.Leases
+	Issued  *issued.Issued
 	// Logs is the node's log; nil if its levels cannot be changed.
 	Logs *logs.Hub
 	// Routes are what others serve below sys/.

@@ -30,7 +30,7 @@ const leaseMark = "h"
 func (t *Token) LeaseID() string { return t.Path + "/" + leaseMark + t.Key() }
 
 func (t *Token) lease() *leases.Lease {
-	return &leases.Lease{ID: t.LeaseID(), Issued: t.Created, Expires: t.Expiry, Renewed: t.LastRenewal, Renewable: t.Renewable}
+	return &leases.Lease{ID: t.LeaseID(), Issued: t.Created, Expires: t.Expiry, Renewed: t.LastRenewal, Renewable: t.Renewable, Path: t.Path}
 }
 
 // leased reports whether the token has a lease: one that does not end has none.
@@ -66,7 +66,7 @@ func (l leaseSource) Find(tx *state.Tx, id string) (*leases.Lease, error) {
 }
 
 // Renew implements leases.Source.
-func (leaseSource) Renew(*state.Tx, string, time.Duration) (*leases.Lease, string, error) {
+func (leaseSource) Renew(*state.Tx, string, time.Duration, any) (*leases.Lease, string, error) {
 	return nil, "", engines.Invalidf("tokens cannot be renewed through this endpoint")
 }
 
@@ -117,17 +117,32 @@ func scanTokens(tx *state.Tx, after []byte, fn func(t *Token) (seek []byte, err 
 // prefixBatch bounds how many tokens one transaction of RevokePrefix removes.
 const prefixBatch = 200
 
-// RevokePrefix implements leases.Source. Descendants of what it removes are
-// dead at once, and reaped later.
-func (l leaseSource) RevokePrefix(ctx context.Context, store *state.Store, prefix string, _ bool) error {
+// RevokePrefix implements leases.Source.
+func (l leaseSource) RevokePrefix(ctx context.Context, store *state.Store, prefix string, _ leases.How) error {
 	dir := strings.TrimSuffix(prefix, "/") + "/"
+	return l.revokeAll(ctx, store, func(tx *state.Tx, t *Token) bool {
+		return strings.HasPrefix(t.LeaseID()+"/", dir) && t.leased(tx.Now())
+	})
+}
+
+// Prepare implements leases.Source.
+func (leaseSource) Prepare(*state.Tx, string, time.Duration) (func(ctx context.Context) (any, error), error) {
+	return nil, nil
+}
+
+// Settle implements leases.Source: tokens end with the transaction that ends them.
+func (leaseSource) Settle(context.Context, *state.Store, string) error { return nil }
+
+// revokeAll removes the tokens that which picks. Descendants of what it removes
+// are dead at once, and reaped later.
+func (l leaseSource) revokeAll(ctx context.Context, store *state.Store, which func(tx *state.Tx, t *Token) bool) error {
 	var after []byte
 	for {
 		var found [][]byte
 		err := store.View(ctx, func(tx *state.Tx) error {
 			found = found[:0]
 			return scanTokens(tx, after, func(t *Token) ([]byte, error) {
-				if strings.HasPrefix(t.LeaseID()+"/", dir) && t.leased(tx.Now()) {
+				if which(tx, t) {
 					found = append(found, t.key)
 				}
 				if len(found) >= prefixBatch {
@@ -140,23 +155,25 @@ func (l leaseSource) RevokePrefix(ctx context.Context, store *state.Store, prefi
 			return err
 		}
 		after = found[len(found)-1]
-		_, err = store.Update(ctx, func(tx *state.Tx) error {
-			for _, key := range found {
-				t, err := l.tokens.load(tx, key)
-				if err != nil {
-					return err
-				}
-				if t == nil || t.Gone {
-					continue // revoked meanwhile, perhaps without its children
-				}
-				if err := l.tokens.removeAndReap(tx, key); err != nil {
-					return err
-				}
-			}
-			return nil
-		})
+		_, err = store.Update(ctx, func(tx *state.Tx) error { return l.removeSome(tx, found) })
 		if err != nil {
 			return err
 		}
 	}
+}
+
+func (l leaseSource) removeSome(tx *state.Tx, keys [][]byte) error {
+	for _, key := range keys {
+		t, err := l.tokens.load(tx, key)
+		if err != nil {
+			return err
+		}
+		if t == nil || t.Gone {
+			continue // revoked meanwhile, perhaps without its children
+		}
+		if err := l.tokens.removeAndReap(tx, key); err != nil {
+			return err
+		}
+	}
+	return nil
 }

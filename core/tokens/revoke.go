@@ -188,6 +188,9 @@ func (s *Tokens) remove(tx *state.Tx, key []byte) error {
 			return err
 		}
 	}
+	if err := s.own(tx, key); err != nil {
+		return err
+	}
 	return s.deps.Cubbyhole(tx, t.Key())
 }
 

@@ -60,6 +60,9 @@ type Deps struct {
 	// token has ended, unless it is empty.
 	Count func(tx *state.Tx, path, role string) (id string, err error)
 	Free  func(tx *state.Tx, id string) error
+	// Gone, if set, is told the key of a token that is removed, with which what it
+	// owns ends.
+	Gone func(tx *state.Tx, key []byte) error
 }
 
 // New returns the tokens of a state whose ids are hidden under idKey.
