@@ -93,6 +93,8 @@ func (n *Node) restore(ctx context.Context, r io.Reader, ready func() error) err
 		return nil
 	case errors.Is(err, raft.ErrNotLeader):
 		return ErrNotLeader
+	case errors.Is(err, raft.ErrLeadershipLost), errors.Is(err, raft.ErrAbortedByRestore):
+		return fmt.Errorf("%w: restore a snapshot: %w", ErrUnknown, err)
 	default:
 		return fmt.Errorf("cluster: restore a snapshot: %w", err)
 	}
