@@ -24,12 +24,14 @@ func (s *system) leaseRoutes() []engines.Route {
 	}
 	renew, revoke := []engines.Op{update(whole(s.renewLease))}, []engines.Op{update(whole(s.revokeLease))}
 	renew[0].Ahead = s.beforeRenewal
+	asked := id
+	asked.Query = true
 	below := []engines.Field{prefix, {Name: "after", Type: engines.String, Query: true, Help: "List names after this one."}, {Name: "limit", Type: engines.Int, Query: true, Help: "List so many names."}}
 	return []engines.Route{
 		{Pattern: "leases", Help: "List the leases that cannot be revoked.", Sudo: true, Fields: kind, Ops: []engines.Op{read(whole(s.irrevocable))}},
 		{Pattern: "leases/count", Help: "Count the leases that cannot be revoked.", Fields: kind, Ops: []engines.Op{read(whole(s.irrevocable))}},
-		{Pattern: "leases/lookup", Help: "Tell of a lease, or list where leases are.", Fields: append(slices.Clone(below[1:]), id), Ops: []engines.Op{
-			compute(whole(s.lookupLease)), list(whole(s.listAllLeases)),
+		{Pattern: "leases/lookup", Help: "Tell of a lease, or list where leases are.", Fields: append(slices.Clone(below[1:]), asked), Ops: []engines.Op{
+			read(whole(s.lookupLease)), compute(whole(s.lookupLease)), list(whole(s.listAllLeases)),
 		}},
 		{Pattern: "leases/lookup/{prefix...?}", Help: "List the leases below a path.", Sudo: true, Fields: below, Ops: []engines.Op{list(whole(s.listLeases))}},
 		{Pattern: "leases/renew", Help: "Renew a lease.", Fields: []engines.Field{id, inPath, increment}, Ops: renew},

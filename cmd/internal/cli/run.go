@@ -79,7 +79,7 @@ func (a *app) root(extra []*cobra.Command) *cobra.Command {
 	root.AddCommand(
 		a.readCommand(), a.writeCommand(), a.listCommand(), a.scanCommand(), a.deleteCommand(), a.patchCommand(),
 		a.loginCommand(), a.unwrapCommand(), a.statusCommand(), a.pathHelpCommand(), a.printCommand(),
-		a.kvCommands(), a.secretsCommands(), a.authCommands(), a.policyCommands(), a.tokenCommands(), a.operatorCommands(), a.auditCommands(),
+		a.kvCommands(), a.secretsCommands(), a.authCommands(), a.policyCommands(), a.tokenCommands(), a.leaseCommands(), a.operatorCommands(), a.auditCommands(),
 		a.completionCommand(),
 	)
 	root.AddCommand(extra...)

@@ -28,6 +28,9 @@ func TestLifeOfALease(t *testing.T) {
 	if found.Text("data", "created", "username") != "u-1" || found.Text("data", "path") != "fake/creds/a" || found.Text("data", "state") != "live" {
 		t.Errorf("lease %s", found.Raw)
 	}
+	if got := s.Get("sys/leases/lookup?lease_id=" + id); got.Text("data", "id") != id {
+		t.Errorf("by query %s", got.Raw)
+	}
 	clock.Advance(30 * time.Minute)
 	if got := s.Put("sys/leases/renew", body{"lease_id": id, "increment": "90m"}); fmt.Sprint(got.At("lease_duration")) != "5400" || got.Text("lease_id") != id {
 		t.Errorf("renewed to %s", got.Raw)
