@@ -21,6 +21,7 @@ type Config struct {
 	Telemetry Telemetry
 	Log       Log
 	Audit     Audit
+	Snapshots Snapshots
 
 	// APIAddr is where clients reach this node, ClusterAddr where its peers do.
 	APIAddr     string
@@ -66,6 +67,20 @@ type Storage struct {
 	// AutopilotInterval is how often the health of the peers is looked at.
 	AutopilotInterval time.Duration
 	RedundancyZone    string
+}
+
+// minSnapshotInterval keeps a mistake from filling the disk.
+const minSnapshotInterval = time.Second
+
+// Snapshots is the stanza snapshots: the node that leads writes one to a folder
+// every so often.
+type Snapshots struct {
+	place
+
+	Path     string
+	Interval time.Duration
+	// Retain is how many are kept.
+	Retain int
 }
 
 // RetryJoin names a node to ask for membership. Certificates and keys are files

@@ -145,6 +145,9 @@ func (c *Config) Runnable() error {
 	} else if c.Storage.Path == "" {
 		problems = append(problems, c.Storage.errorf("storage \"raft\" needs a path"))
 	}
+	if s := &c.Snapshots; s.line != 0 && (s.Path == "" || s.Interval < minSnapshotInterval) {
+		problems = append(problems, s.errorf("snapshots needs a path, and an interval of at least %s", minSnapshotInterval))
+	}
 	if len(c.Listeners) == 0 {
 		problems = append(problems, errors.New("no listener is configured: add listener \"tcp\" { ... }"))
 	}

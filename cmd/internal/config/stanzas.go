@@ -45,8 +45,12 @@ func (c *Config) top() table {
 		"entropy":     refused("random numbers come from the operating system"),
 		"audit":       c.audit,
 		"audit_path":  text(&c.Audit.Path),
-		"initialize":  refused("a cluster is initialised over the API"),
-		"plugin":      refused(whyPlugins),
+		"snapshots": blocks(func(d *decoder, v value) {
+			c.Snapshots.place = v.place
+			d.object("snapshots", v, c.Snapshots.keys())
+		}),
+		"initialize": refused("a cluster is initialised over the API"),
+		"plugin":     refused(whyPlugins),
 	}
 	c.minor(t)
 	return t
@@ -257,4 +261,8 @@ func belongs(key string) []string {
 	}
 	slices.Sort(out)
 	return out
+}
+
+func (s *Snapshots) keys() table {
+	return table{"path": text(&s.Path), "interval": duration(&s.Interval), "retain": number(&s.Retain, 1, 10_000)}
 }

@@ -291,6 +291,9 @@ func (s *Server) Run(ctx context.Context) error {
 	if s.wrapper != nil {
 		s.work.Go(func() { s.core.KeepUnsealing(ctx) })
 	}
+	if s.cfg.Snapshots.Path != "" {
+		s.work.Go(func() { s.scheduleSnapshots(ctx) })
+	}
 	if len(s.cfg.Storage.RetryJoin) > 0 {
 		s.work.Go(func() { s.keepJoining(ctx) })
 	}
