@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/coffer-secrets/coffer/core/mounts"
+	"github.com/coffer-secrets/coffer/core/passwords"
 	"github.com/coffer-secrets/coffer/core/paths"
 	"github.com/coffer-secrets/coffer/core/policies"
 	"github.com/coffer-secrets/coffer/core/policy"
@@ -419,7 +420,8 @@ func (u *Unsealed) request(tx *state.Tx, a *authenticated) *engines.Request {
 	r, t := a.routed, a.token
 	req := &engines.Request{
 		ID: r.in.ID, Op: r.does, Path: r.path, Fields: r.fields, Mount: r.mount.Info, Now: tx.Now(), Wrapped: r.in.WrapTTL > 0,
-		Caller: engines.Caller{Addr: r.in.Addr, PeerCertificates: r.in.PeerCertificates},
+		Caller:   engines.Caller{Addr: r.in.Addr, PeerCertificates: r.in.PeerCertificates},
+		Password: func(policy string) (string, error) { return passwords.Generate(tx, policy) },
 	}
 	if a.acl != nil && r.in.Op == engines.Scan {
 		req.Hidden = func(folder string) bool { return a.acl.Denies(r.policyPath + folder) }

@@ -52,6 +52,8 @@ type Field struct {
 	Secret bool
 	// Deprecated fields are accepted and answered with a warning.
 	Deprecated bool
+	// Whole fields of type Strings take one string as one element, commas and all.
+	Whole bool
 	// Signed fields of type Seconds also take negative durations.
 	Signed bool
 	// Body makes a Map field hold the whole body, whatever its members are

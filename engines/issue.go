@@ -2,6 +2,7 @@ package engines
 
 import (
 	"context"
+	"errors"
 	"time"
 )
 
@@ -32,11 +33,17 @@ type Grant struct {
 	// even if it went on. 0 is DefaultWithin; it is at most MaxWithin.
 	Within time.Duration
 	// Create makes it. Its context ends with the bound. It returns the answer's
-	// data. Its error is the answer: KindUpstream for what the target refused.
+	// data. Its error is the answer: KindUpstream for what the target refused. One
+	// that wraps ErrNotMade says that the target was not even asked, so that there
+	// is nothing to undo and the lease is forgotten.
 	Create func(ctx context.Context, l *Granted) (data any, err error)
 	// Warnings are shown to the caller.
 	Warnings []string
 }
+
+// ErrNotMade is part of an error of Create that certainly made nothing, such as
+// that of a connection that could not be opened.
+var ErrNotMade = errors.New("nothing was made")
 
 // MaxUndo bounds Grant.Undo, in bytes.
 const MaxUndo = 16 << 10

@@ -30,6 +30,9 @@ type Request struct {
 	Hidden func(folder string) bool
 	// Ahead is what the operation's Ahead made; nil without one.
 	Ahead any
+	// Password makes a password by the password policy of a name, another each
+	// time. It is nil where there are no policies.
+	Password func(policy string) (string, error)
 }
 
 // Caller is who asks.

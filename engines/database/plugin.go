@@ -40,7 +40,8 @@ type Settings struct {
 
 // Database is one connection, which many use at once. Each method but Close may
 // be called for what it has done already. An error of type *Refusal is the
-// database's answer; any other means that it could not be asked.
+// database's answer; any other means that it could not be asked, and *Unreached
+// that it was told nothing.
 type Database interface {
 	// Verify returns which of the passwords lets the user in.
 	Verify(ctx context.Context) (int, error)
@@ -71,3 +72,12 @@ type Refusal struct{ Text string }
 
 // Error returns the database's text.
 func (r *Refusal) Error() string { return r.Text }
+
+// Unreached says that there was no connection, and so nothing was done.
+type Unreached struct{ Text string }
+
+// Error returns what stood in the way. It holds no passwords.
+func (u *Unreached) Error() string { return u.Text }
+
+// Unwrap tells the core.
+func (u *Unreached) Unwrap() error { return engines.ErrNotMade }

@@ -194,6 +194,9 @@ func splitList(f *engines.Field, text string) (any, bool) {
 			return value, true
 		}
 	}
+	if f.Whole {
+		return fromList(f, []string{text})
+	}
 	if strings.Count(text, ",") >= maxItems {
 		return nil, false
 	}

@@ -80,6 +80,7 @@ func document(t *testing.T) *apitable.Document {
 	t.Helper()
 	s := kit.New(t, kit.RawStorage())
 	s.Mount("secret", "kv", map[string]string{"version": "2"})
+	s.Mount("database", "database", nil)
 	for _, engine := range []string{"approle", "cert", "jwt", "kubernetes", "userpass"} {
 		s.Put("sys/auth/"+engine, map[string]any{"type": engine})
 	}

@@ -235,7 +235,7 @@ func (s *server) explain(err error, password string) error {
 		text := refused.Severity + ": " + refused.Message + " (SQLSTATE " + refused.Code + ")"
 		text = s.mask(text, password)
 		if errors.As(err, &connecting) {
-			return errors.New("it refused the connection: " + text)
+			return &database.Unreached{Text: "it refused the connection: " + text}
 		}
 		// Not an answer: the connection broke, resources ran out, an operator
 		// intervened, the system failed.
@@ -246,12 +246,12 @@ func (s *server) explain(err error, password string) error {
 		return &database.Refusal{Text: text}
 	}
 	switch {
-	case errors.Is(err, context.DeadlineExceeded), pgconn.Timeout(err):
-		return errors.New("it did not answer in time")
 	case errors.Is(err, context.Canceled):
 		return context.Canceled
 	case errors.As(err, &connecting):
-		return errors.New("no connection to it can be made")
+		return &database.Unreached{Text: "no connection to it can be made"}
+	case errors.Is(err, context.DeadlineExceeded), pgconn.Timeout(err):
+		return errors.New("it did not answer in time")
 	}
 	return errors.New("the connection to it broke")
 }
