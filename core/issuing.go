@@ -50,7 +50,7 @@ func (u *Unsealed) fulfil(ctx context.Context, m *making) (*Outbound, error) {
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), failWithin) // whoever asked may have gone
 	defer cancel()
-	if failed := u.issued.Fail(ctx, u.store, m.made); failed != nil {
+	if failed := u.issued.Fail(ctx, u.store, m.made, err); failed != nil {
 		u.log.Warn("a lease that failed is left to end by itself", "error", failed, "cause", errors.Unwrap(failed))
 	}
 	return nil, err

@@ -209,7 +209,7 @@ func (s *Issued) remains(tx *state.Tx, key []byte) (*remains, error) {
 		return nil, err
 	}
 	out := &remains{mount: mount}
-	err = s.Walk(tx, o.Path, func(id string) error {
+	err = walk(tx, o.Path, func(id string) error {
 		r, err := load(tx, id)
 		if err != nil || r == nil || r.Mount != o.Accessor || r.Issued.After(o.At) {
 			return err

@@ -208,13 +208,17 @@ func (s *Issued) Confirm(tx *state.Tx, m *Made) error {
 	return r.put(tx)
 }
 
-// Fail has what a lease was for undone, whether it was made or not. The leader
-// does so by itself when the time for making it is over.
-func (s *Issued) Fail(ctx context.Context, store *state.Store, m *Made) error {
+// Fail has what a lease was for undone, whether it was made or not, or forgets
+// the lease if failed says that it was not. The leader does so by itself when the
+// time for making it is over.
+func (s *Issued) Fail(ctx context.Context, store *state.Store, m *Made, failed error) error {
 	_, err := store.Update(ctx, func(tx *state.Tx) error {
 		r, err := load(tx, m.row.id)
 		if err != nil || r == nil {
 			return err
+		}
+		if errors.Is(failed, engines.ErrNotMade) {
+			return r.drop(tx, s.deps.Free)
 		}
 		return r.revoke(tx)
 	})

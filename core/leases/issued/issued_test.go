@@ -197,6 +197,9 @@ func TestFailures(t *testing.T) {
 		"refused":         {func(_ context.Context, _ string, made bool) error { return unless(made, refused) }, http.StatusBadGateway},
 		"made and failed": {func(_ context.Context, _ string, made bool) error { return unless(!made, refused) }, http.StatusBadGateway},
 		"unknown error":   {func(_ context.Context, _ string, made bool) error { return unless(!made, errors.New("secret")) }, http.StatusBadGateway},
+		"not made": {func(_ context.Context, _ string, _ bool) error {
+			return &engines.Error{Kind: engines.KindUpstream, Message: "unreachable", Cause: engines.ErrNotMade}
+		}, http.StatusBadGateway},
 		"overtaken": {func(_ context.Context, _ string, made bool) error {
 			if made {
 				clock.Advance(2 * time.Minute)
@@ -223,6 +226,9 @@ func TestFailures(t *testing.T) {
 		}
 		p.interrupt(nil)
 		settles(t, p)
+		if keys := s.Do(kit.Request{Method: "LIST", Path: "sys/leases/lookup/fake/creds/a"}); keys.Status != http.StatusNotFound {
+			t.Errorf("%s: there are leases: %s", name, keys.Raw)
+		}
 		if name == "token revoked meanwhile" {
 			token = s.Login("user")
 		}

@@ -77,6 +77,10 @@ type undoing struct {
 	Next      time.Time `json:"next,omitzero"`
 }
 
+// given reports whether somebody may have been given what the lease is for, or
+// there may be something left of it.
+func (r *row) given() bool { return r.Confirmed || r.LastError != "" }
+
 func region(tx *state.Tx) *state.Region {
 	return tx.Region(state.Prefix(state.Leases, state.RootNamespace))
 }

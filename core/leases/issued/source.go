@@ -18,7 +18,7 @@ var _ leases.Source = (*Issued)(nil)
 // Find implements leases.Source. A lease that nobody was given yet is none.
 func (s *Issued) Find(tx *state.Tx, id string) (*leases.Lease, error) {
 	r, err := load(tx, id)
-	if err != nil || r == nil || r.Phase == pending {
+	if err != nil || r == nil || !r.given() {
 		return nil, err
 	}
 	return r.lease(), nil
@@ -177,8 +177,19 @@ func (s *Issued) settle(ctx context.Context, store *state.Store, ids []string) e
 	return nil
 }
 
-// Walk implements leases.Source.
+// Walk implements leases.Source. It passes over what Find does not find.
 func (s *Issued) Walk(tx *state.Tx, dir string, fn func(id string) error) error {
+	return walk(tx, dir, func(id string) error {
+		r, err := load(tx, id)
+		if err != nil || r == nil || !r.given() {
+			return err
+		}
+		return fn(id)
+	})
+}
+
+// walk visits the ids of all leases below a folder.
+func walk(tx *state.Tx, dir string, fn func(id string) error) error {
 	return region(tx).Walk(dir, func(rest string) error { return fn(dir + rest) })
 }
 
@@ -197,7 +208,7 @@ func (s *Issued) RevokePrefix(ctx context.Context, store *state.Store, prefix st
 		if r != nil {
 			all = append(all, prefix)
 		}
-		return s.Walk(tx, prefix+"/", func(id string) error {
+		return walk(tx, prefix+"/", func(id string) error {
 			all = append(all, id)
 			return nil
 		})
