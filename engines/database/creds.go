@@ -169,6 +169,9 @@ func (e *engine) revoke(ctx context.Context, m engines.Mount, look engines.Look,
 		}
 		return out
 	}
+	if len(batch) == 0 {
+		return nil
+	}
 	notes := make([][]byte, len(batch))
 	for i := range batch {
 		notes[i] = batch[i].Undo

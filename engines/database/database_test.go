@@ -7,6 +7,7 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -133,9 +134,6 @@ func TestRefusals(t *testing.T) {
 		if r.Status != want.status || !strings.Contains(string(r.Raw), want.text) {
 			t.Errorf("%s: %d %s", path, r.Status, r.Raw)
 		}
-		if path == "database/creds/app-away" {
-			continue // nobody can tell yet that nothing is there
-		}
 		if path == "database/creds/app-wrong" {
 			s.Put("sys/leases/revoke-prefix/"+path, body{"sync": true}) // begun already
 		}
@@ -214,7 +212,7 @@ func TestRoleThatIsGone(t *testing.T) {
 func TestRotateRoot(t *testing.T) {
 	t.Parallel()
 	s := started(t)
-	exec(t, `CREATE ROLE "it's me" LOGIN SUPERUSER PASSWORD 'known'`)
+	exec(t, `DROP ROLE IF EXISTS "it's me"; CREATE ROLE "it's me" LOGIN SUPERUSER PASSWORD 'known'`)
 	s.Put("database/config/orders-db", body{"username": "it's me", "password": "known"})
 	for range 2 {
 		s.Put("database/rotate-root/orders-db", nil)
@@ -236,4 +234,74 @@ func TestRotateRoot(t *testing.T) {
 		t.Error("a revoked credential logs in")
 	}
 	s.Put("sys/leases/revoke-prefix/database", body{"sync": true})
+}
+
+// TestDown stops the database, with a kill, under leases: requests fail at once
+// after a while, others' databases go on, and what was revoked meanwhile is gone
+// once it is back.
+func TestDown(t *testing.T) {
+	t.Parallel()
+	own, err := pgserver.Start()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = own.Close() })
+	s := started(t)
+	s.Put("database/config/own", connection(body{"connection_url": own.Template("postgres")}))
+	s.Put("database/roles/app-own", body{"db_name": "own", "creation_statements": creation})
+	c := creds(s, "app-own")
+	if err := own.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	texts := ""
+	for range 4 {
+		texts += string(s.Must(http.StatusBadGateway, kit.Request{Path: "database/creds/app-own"}).Raw)
+	}
+	if !strings.Contains(texts, "is asked again in") {
+		t.Errorf("no rest: %s", texts)
+	}
+	s.Must(http.StatusBadGateway, kit.Request{Method: http.MethodPut, Path: "sys/leases/revoke", Body: body{"lease_id": c.lease}})
+	creds(s, "app")
+	if err := own.Resume(); err != nil {
+		t.Fatal(err)
+	}
+	s.Put("database/reset/own", nil)
+	in := func() bool {
+		conn, err := pgx.Connect(t.Context(), own.URL(c.user, c.password, "postgres"))
+		if err == nil {
+			_ = conn.Close(context.Background())
+		}
+		return err == nil
+	}
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for late := time.After(time.Minute); in(); {
+		select {
+		case <-tick.C:
+		case <-late:
+			t.Fatal("the revoked user is still there")
+		}
+	}
+	if fresh := creds(s, "app-own"); fresh.user == "" {
+		t.Error("no credential from the database that is back")
+	}
+}
+
+// TestExpiry ends users by cluster time.
+func TestExpiry(t *testing.T) {
+	t.Parallel()
+	clock := kit.NewClock()
+	s := started(t, kit.At(clock))
+	c := creds(s, "app?ttl=10m")
+	clock.Advance(11 * time.Minute)
+	s.Put("sys/leases/tidy", nil)
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for late := time.After(time.Minute); logsIn(t, c.user, c.password); {
+		select {
+		case <-tick.C:
+		case <-late:
+			t.Fatal("the user outlives its lease")
+		}
+	}
 }

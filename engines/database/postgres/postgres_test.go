@@ -65,6 +65,23 @@ func exec(t *testing.T, conn *pgx.Conn, texts ...string) {
 func newDatabase(t *testing.T, name string) database.Database {
 	t.Helper()
 	exec(t, admin(t, "postgres"), "CREATE DATABASE "+name)
+	t.Cleanup(func() {
+		conn, err := pgx.Connect(context.Background(), server.URL(pgserver.Admin, pgserver.Password, "postgres"))
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		defer func() { _ = conn.Close(context.Background()) }()
+		for _, text := range []string{
+			"DROP DATABASE " + name + " WITH (FORCE)",
+			"DO $$ DECLARE r record; BEGIN FOR r IN SELECT rolname FROM pg_roles WHERE rolname LIKE 'v-%" + name + "%' LOOP EXECUTE format('DROP ROLE %I', r.rolname); END LOOP; END $$",
+			"DROP ROLE IF EXISTS " + name,
+		} {
+			if _, err := conn.Exec(context.Background(), text); err != nil {
+				t.Error(err)
+			}
+		}
+	})
 	exec(t, admin(t, name), "CREATE TABLE orders (n int)", "GRANT CREATE, USAGE ON SCHEMA public TO PUBLIC")
 	return open(t, name, pgserver.Admin, pgserver.Password)
 }
@@ -142,13 +159,13 @@ func TestLifeOfUser(t *testing.T) {
 func TestRevokeMany(t *testing.T) {
 	t.Parallel()
 	db := newDatabase(t, "many")
-	newDatabase(t, "elsewhere")
+	newDatabase(t, "many_elsewhere")
 	names := make([]string, 40)
 	for i := range names {
 		names[i] = fmt.Sprintf("v-many-%d", i)
 	}
 	gone := create(t, db, names...)
-	for _, place := range []string{"many", "elsewhere"} {
+	for _, place := range []string{"many", "many_elsewhere"} {
 		conn, err := login(t, names[0], "pass-"+names[0], place)
 		if err != nil {
 			t.Fatal(err)
@@ -175,7 +192,7 @@ func TestRevokeMany(t *testing.T) {
 	if _, err := login(t, names[7], "pass-"+names[7], "many"); err == nil {
 		t.Error("who cannot be removed still logs in")
 	}
-	for _, place := range []string{"many", "elsewhere"} {
+	for _, place := range []string{"many", "many_elsewhere"} {
 		var n int
 		if err := admin(t, place).QueryRow(t.Context(), "SELECT n FROM kept").Scan(&n); err != nil || n != 7 {
 			t.Errorf("%s: what a user owned is lost: %v", place, err)
@@ -258,7 +275,7 @@ func TestRefused(t *testing.T) {
 
 func TestRotate(t *testing.T) {
 	t.Parallel()
-	exec(t, admin(t, "postgres"), `CREATE ROLE turning LOGIN CREATEROLE PASSWORD 'old'`)
+	exec(t, admin(t, "postgres"), `DROP ROLE IF EXISTS turning; CREATE ROLE turning LOGIN CREATEROLE PASSWORD 'old'`)
 	db := open(t, "postgres", "turning", "new", "old")
 	if n, err := db.Verify(t.Context()); n != 1 || err != nil {
 		t.Fatalf("password %d, %v", n, err)
