@@ -33,7 +33,9 @@ type Server struct {
 	port int
 	as   *syscall.SysProcAttr
 	cmd  *exec.Cmd
-	done chan error
+	// done is closed when the process has ended, as ended says.
+	done  chan struct{}
+	ended error
 }
 
 // Start makes a database cluster and starts a server on it.
@@ -80,7 +82,7 @@ func (s *Server) initialize() error {
 			uid, _ = strconv.Atoi(u.Uid)
 			gid, _ = strconv.Atoi(u.Gid)
 		}
-		s.as.Credential = &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)} //nolint:gosec // ids of the system
+		s.as.Credential = &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}
 		if err := os.Chown(s.dir, uid, gid); err != nil {
 			return err
 		}
@@ -116,7 +118,7 @@ func (s *Server) data() string { return filepath.Join(s.dir, "data") }
 // Resume starts the server, again if it was stopped, and waits until it answers.
 func (s *Server) Resume() error {
 	if s.port == 0 {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
+		l, err := new(net.ListenConfig).Listen(context.Background(), "tcp", "127.0.0.1:0")
 		if err != nil {
 			return err
 		}
@@ -132,15 +134,18 @@ func (s *Server) Resume() error {
 	if err := s.cmd.Start(); err != nil {
 		return err
 	}
-	s.done = make(chan error, 1)
-	go func(cmd *exec.Cmd, done chan<- error) { done <- cmd.Wait() }(s.cmd, s.done)
+	s.done = make(chan struct{})
+	go func() {
+		defer close(s.done)
+		s.ended = s.cmd.Wait()
+	}()
 	ticker := time.NewTicker(20 * time.Millisecond)
 	defer ticker.Stop()
 	for {
 		select {
-		case err := <-s.done:
+		case <-s.done:
 			s.cmd, s.port = nil, 0
-			return fmt.Errorf("postgres ended: %w: %s", err, log.String())
+			return fmt.Errorf("postgres ended: %w: %s", s.ended, log.String())
 		case <-ctx.Done():
 			return errors.Join(ctx.Err(), s.Stop())
 		case <-ticker.C:
@@ -156,10 +161,12 @@ func (s *Server) Stop() error {
 	if s.cmd == nil {
 		return nil
 	}
-	err := s.cmd.Process.Signal(syscall.SIGQUIT)
+	if err := s.cmd.Process.Signal(syscall.SIGQUIT); err != nil {
+		return err
+	}
 	<-s.done
 	s.cmd = nil
-	return err
+	return nil
 }
 
 // Close stops the server and removes its data.

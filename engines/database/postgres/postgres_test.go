@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"strings"
 	"testing"
 	"time"
@@ -20,17 +19,12 @@ import (
 var server *pgserver.Server
 
 func TestMain(m *testing.M) {
-	os.Exit(run(m))
-}
-
-func run(m *testing.M) int {
 	var err error
 	if server, err = pgserver.Start(); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
+		panic(err)
 	}
 	defer func() { _ = server.Close() }()
-	return m.Run()
+	m.Run()
 }
 
 // login connects as a user.

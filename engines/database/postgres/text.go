@@ -217,18 +217,7 @@ func (r *reader) until(rest, mark string, n int) {
 }
 
 func (r *reader) stepPlain(rest string) {
-	// A name is read whole, so that its last letter is not taken for the E of
-	// an escaped literal, nor a dollar in it for a quote.
-	word := 0
-	for word < len(rest) && (isWord(rest[word]) || word > 0 && rest[word] == '$') {
-		word++
-	}
-	if word > 0 {
-		to := plain
-		if word == 1 && (rest[0] == 'e' || rest[0] == 'E') && strings.HasPrefix(rest[1:], "'") {
-			word, to = 2, escaped
-		}
-		r.take(word, to)
+	if r.word(rest) {
 		return
 	}
 	switch {
@@ -255,4 +244,22 @@ func (r *reader) stepPlain(rest string) {
 	default:
 		r.take(1, plain)
 	}
+}
+
+// word reads a name whole, so that its last letter is not taken for the E of an
+// escaped literal, nor a dollar in it for a quote.
+func (r *reader) word(rest string) bool {
+	n := 0
+	for n < len(rest) && (isWord(rest[n]) || n > 0 && rest[n] == '$') {
+		n++
+	}
+	switch {
+	case n == 0:
+		return false
+	case n == 1 && (rest[0] == 'e' || rest[0] == 'E') && strings.HasPrefix(rest[1:], "'"):
+		r.take(2, escaped)
+	default:
+		r.take(n, plain)
+	}
+	return true
 }
