@@ -40,7 +40,7 @@ func (u *Unsealed) grant(tx *state.Tx, a *authorised, g *engines.Grant, warnings
 // fulfil makes what a lease is for, and has the lease confirmed before it
 // answers. If either fails, what may have been made is undone.
 func (u *Unsealed) fulfil(ctx context.Context, m *making) (*Outbound, error) {
-	data, err := m.made.Create(ctx)
+	data, err := u.issued.Create(ctx, u.store, m.made)
 	var out *Outbound
 	if err == nil {
 		out, err = u.confirm(ctx, m, data)

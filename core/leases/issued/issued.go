@@ -167,8 +167,26 @@ func (m *Made) TTL(now time.Time) time.Duration { return m.row.Expires.Sub(now) 
 // Renewable reports whether the lease may be renewed.
 func (m *Made) Renewable() bool { return m.row.Renewable }
 
-// Create makes what the lease is for, within its bound.
-func (m *Made) Create(ctx context.Context) (any, error) {
+// Create makes what the lease is for, within its bound, if the lease is there:
+// a request that was handed on twice may have been committed by its other run,
+// with another lease.
+func (s *Issued) Create(ctx context.Context, store *state.Store, m *Made) (any, error) {
+	err := store.Local(func(tx *state.Tx) error {
+		r, err := load(tx, m.row.id)
+		if err == nil && (r == nil || r.Phase != pending) {
+			err = &engines.Error{
+				Kind: engines.KindUnknownOutcome, Message: "it may or may not have been made, and the answer is lost: ask for another", Cause: engines.ErrNotMade,
+			}
+		}
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return m.create(ctx)
+}
+
+func (m *Made) create(ctx context.Context) (any, error) {
 	ctx, cancel := context.WithTimeout(ctx, m.within())
 	defer cancel()
 	data, err := m.grant.Create(ctx, &engines.Granted{ID: m.row.id, Issued: m.row.Issued, Expires: m.row.Expires})
