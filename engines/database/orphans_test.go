@@ -1,0 +1,138 @@
+package database_test
+
+import (
+	"context"
+	"math/rand/v2"
+	"net/http"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/coffer-secrets/coffer/testing/kit"
+	"github.com/coffer-secrets/coffer/testing/pgserver"
+)
+
+// made lists the users that a database has for leases.
+func made(t *testing.T, at *pgserver.Server) []string {
+	t.Helper()
+	conn, err := pgx.Connect(t.Context(), at.URL(pgserver.Admin, pgserver.Password, "postgres"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = conn.Close(context.Background()) }()
+	rows, err := conn.Query(t.Context(), "SELECT rolname FROM pg_roles WHERE rolname LIKE 'v-%'")
+	if err != nil {
+		t.Fatal(err)
+	}
+	names, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if err != nil {
+		t.Fatal(err)
+	}
+	slices.Sort(names)
+	return names
+}
+
+// leased lists the users of live leases.
+func leased(s *kit.Server) []string {
+	var names []string
+	for _, id := range s.Do(kit.Request{Method: "LIST", Path: "sys/leases/lookup/database/creds/app"}).Strings("data", "keys") {
+		r := s.Do(kit.Request{Method: http.MethodPut, Path: "sys/leases/lookup", Body: body{"lease_id": "database/creds/app/" + id}})
+		names = append(names, r.Text("data", "created", "username"))
+	}
+	slices.Sort(names)
+	return names
+}
+
+// trouble changes the leader, cuts it off, or kills the database, each time that
+// it is asked to, until it is closed.
+func trouble(t *testing.T, c *kit.Cluster, pg *pgserver.Server, asked <-chan struct{}) {
+	t.Helper()
+	n := 0
+	for range asked {
+		switch n++; n % 3 {
+		case 0:
+			c.StepDown()
+		case 1:
+			if err := pg.Stop(); err != nil {
+				t.Error(err)
+			}
+			if err := pg.Resume(); err != nil {
+				t.Error(err)
+			}
+		default:
+			leader := c.Leader()
+			c.Cut(leader, true)
+			c.Leader()
+			c.Cut(leader, false)
+		}
+	}
+}
+
+// TestNoOrphans changes leaders and kills the database while users are made,
+// renewed and revoked: in the end the users are those of live leases.
+func TestNoOrphans(t *testing.T) {
+	t.Parallel()
+	pg, err := pgserver.Start()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = pg.Close() })
+	clock := kit.NewClock()
+	c := kit.NewCluster(t, 3, kit.At(clock))
+	s := c.Leader()
+	s.Mount("database", "database", nil)
+	s.Put("database/config/orders-db", connection(body{"connection_url": pg.Template("postgres")}))
+	s.Put("database/roles/app", body{"db_name": "orders-db", "creation_statements": creation, "default_ttl": "1h", "max_ttl": "4h"})
+	creds(s, "app") // so that there is one, however the troubles fall
+	asked := make(chan struct{})
+	var clients, troubles sync.WaitGroup
+	troubles.Go(func() { trouble(t, c, pg, asked) })
+	for i := range 4 {
+		clients.Go(func() {
+			for n := range 12 {
+				if rand.IntN(4) == 0 {
+					select {
+					case asked <- struct{}{}:
+					default: // there is enough of it
+					}
+				}
+				s := c.Nodes[(i+n)%len(c.Nodes)]
+				id := s.Do(kit.Request{Path: "database/creds/app"}).Text("lease_id")
+				switch {
+				case id == "":
+				case n%3 == 0:
+					s.Do(kit.Request{Method: http.MethodPut, Path: "sys/leases/revoke", Body: body{"lease_id": id}})
+				case n%3 == 1:
+					s.Do(kit.Request{Method: http.MethodPut, Path: "sys/leases/renew", Body: body{"lease_id": id, "increment": "2h"}})
+				}
+			}
+		})
+	}
+	clients.Wait()
+	close(asked)
+	troubles.Wait()
+	settle(t, clock, "the users are those of live leases", func() bool { return slices.Equal(leased(c.Leader()), made(t, pg)) })
+	if len(made(t, pg)) == 0 {
+		t.Error("nobody is left")
+	}
+	clock.Advance(5 * time.Hour)
+	settle(t, clock, "all users are gone", func() bool { return len(made(t, pg)) == 0 && len(leased(c.Leader())) == 0 })
+}
+
+// settle waits for something that the leader brings about in the course of time.
+func settle(t *testing.T, clock *kit.Clock, what string, is func() bool) {
+	t.Helper()
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for late := time.After(time.Minute); !is(); {
+		select {
+		case <-tick.C:
+			clock.Advance(time.Second) // also beyond the time for making users
+		case <-late:
+			t.Fatalf("not so: %s", what)
+		}
+	}
+}
