@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -289,4 +290,34 @@ func TestQuotaAndWrapping(t *testing.T) {
 	if !strings.HasPrefix(opened.Text("lease_id"), "fake/creds/a/") || opened.Text("data", "password") != "p" {
 		t.Errorf("unwrapped %s", opened.Raw)
 	}
+}
+
+// TestManyAtOnce: what is due at once is undone in few batches.
+func TestManyAtOnce(t *testing.T) {
+	t.Parallel()
+	const each, askers = 40, 8
+	p, clock := newPlace(), kit.NewClock()
+	s := start(t, p, kit.At(clock))
+	var asking sync.WaitGroup
+	for range askers {
+		asking.Go(func() {
+			for range each {
+				if got := s.Do(kit.Request{Path: "fake/creds/a?ttl=1h"}); got.Status != http.StatusOK {
+					t.Errorf("refused: %s", got.Raw)
+				}
+			}
+		})
+	}
+	asking.Wait()
+	if got := len(p.list()); got != each*askers {
+		t.Fatalf("%d users", got)
+	}
+	token := s.Put("auth/token/create", body{"ttl": "1h"}).Text("auth", "client_token")
+	clock.Advance(time.Hour)
+	settles(t, p)
+	if calls := p.calls.Load(); calls > 40 {
+		t.Errorf("undone in %d batches", calls)
+	}
+	s.Must(http.StatusForbidden, kit.Request{Path: "auth/token/lookup-self", Token: token})
+	eventually(t, "no lease is left", func() bool { ids, _ := leased(s, "fake/creds/a"); return ids == nil })
 }
