@@ -30,7 +30,7 @@ func (u *Unsealed) grant(tx *state.Tx, a *authorised, g *engines.Grant, warnings
 	if a.last {
 		return nil, engines.Invalidf("this was the last use of the token, and a lease ends with its token: nothing was made")
 	}
-	made, err := u.issued.Grant(tx, a.mount, a.path, a.token, g)
+	made, err := u.issued.Grant(tx, a.mount, a.path, a.token, a.in.Addr, g)
 	if err != nil {
 		return nil, err
 	}

@@ -32,17 +32,19 @@ func (s *Tokens) Alive(tx *state.Tx, key []byte) (bool, error) {
 	if err != nil || t == nil || t.Gone || t.expired(tx.Now()) {
 		return false, err
 	}
-	_, err = s.ancestors(tx, t)
-	if engines.KindOf(err) == engines.KindUnauthorized && err != nil {
+	switch _, err := s.ancestors(tx, t); {
+	case engines.KindOf(err) == engines.KindUnauthorized:
 		return false, nil
+	case err != nil:
+		return false, err
 	}
-	return err == nil, err
+	return true, nil
 }
 
 // RevokeWay ends the tokens that a way to log in made, in as many transactions
 // as it takes.
 func (s *Tokens) RevokeWay(ctx context.Context, store *state.Store, accessor string) error {
-	return leaseSource{s}.revokeAll(ctx, store, func(tx *state.Tx, t *Token) bool {
+	return leaseSource{s}.revokeAll(ctx, store, func(_ *state.Tx, t *Token) bool {
 		return t.Way == accessor && !t.Gone
 	})
 }

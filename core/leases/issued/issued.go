@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"net/netip"
 	"sync"
 	"time"
 
@@ -73,7 +74,7 @@ const (
 )
 
 // Grant puts a pending lease for what a token asks for at a mount.
-func (s *Issued) Grant(tx *state.Tx, mount *mounts.Mounted, path string, t *tokens.Token, g *engines.Grant) (*Made, error) {
+func (s *Issued) Grant(tx *state.Tx, mount *mounts.Mounted, path string, t *tokens.Token, addr netip.Addr, g *engines.Grant) (*Made, error) {
 	switch {
 	case mount.Engine.Revoke == nil || g.Create == nil:
 		return nil, engines.Internal(errors.New("issued: an engine that cannot undo what it issues"))
@@ -93,6 +94,9 @@ func (s *Issued) Grant(tx *state.Tx, mount *mounts.Mounted, path string, t *toke
 		id: path + "/" + tokens.RandomText(idChars), Phase: pending, Mount: mount.Accessor, Path: path,
 		made:   made{Role: g.Role, What: g.What, Target: g.Target, Undo: g.Undo},
 		holder: holder{Owner: t.OwnerKey(), Accessor: t.Accessor, EntityID: t.EntityID},
+	}
+	if addr.IsValid() {
+		m.row.Addr = addr.Unmap().String()
 	}
 	m.bound(mount.Info, t, tx.Now())
 	if !m.row.Expires.After(m.row.Issued) {

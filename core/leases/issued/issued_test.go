@@ -121,8 +121,8 @@ path "auth/token/create" { capabilities = ["update"] }`)
 	ask := func(token string) string {
 		return s.Must(http.StatusOK, kit.Request{Path: "fake/creds/a?ttl=10h", Token: token}).Text("data", "username")
 	}
-	make := func(b body) string { return s.Put("auth/token/create", b).Text("auth", "client_token") }
-	revoked, expiring := make(body{"policies": "user", "ttl": "2h"}), make(body{"policies": "user", "ttl": "2h"})
+	token := func(b body) string { return s.Put("auth/token/create", b).Text("auth", "client_token") }
+	revoked, expiring := token(body{"policies": "user", "ttl": "2h"}), token(body{"policies": "user", "ttl": "2h"})
 	child := s.Must(http.StatusOK, kit.Request{Method: http.MethodPut, Path: "auth/token/create", Token: revoked, Body: body{"ttl": "1h"}}).Text("auth", "client_token")
 	kept := ask(s.Root)
 	ask(revoked)
@@ -131,14 +131,14 @@ path "auth/token/create" { capabilities = ["update"] }`)
 	late := ask(expiring)
 	s.Must(http.StatusNoContent, kit.Request{Method: http.MethodPut, Path: "auth/token/revoke-self", Token: revoked})
 	settles(t, p, kept, late)
-	last := make(body{"policies": "user", "num_uses": 1})
+	last := token(body{"policies": "user", "num_uses": 1})
 	s.Must(http.StatusBadRequest, kit.Request{Path: "fake/creds/a", Token: last})
 	s.Must(http.StatusForbidden, kit.Request{Path: "fake/creds/a", Token: last})
-	two := make(body{"policies": "user", "num_uses": 2})
+	two := token(body{"policies": "user", "num_uses": 2})
 	ask(two)
 	s.Must(http.StatusOK, kit.Request{Path: "auth/token/lookup-self", Token: two}) // its last use
 	settles(t, p, kept, late)
-	batch := make(body{"policies": "user", "type": "batch", "ttl": "1h"})
+	batch := token(body{"policies": "user", "type": "batch", "ttl": "1h"})
 	got := s.Must(http.StatusOK, kit.Request{Path: "fake/creds/a?ttl=10h", Token: batch})
 	if fmt.Sprint(got.At("lease_duration")) != "3600" {
 		t.Errorf("outlives its batch token: %s", got.Raw)
@@ -320,4 +320,52 @@ func TestManyAtOnce(t *testing.T) {
 	}
 	s.Must(http.StatusForbidden, kit.Request{Path: "auth/token/lookup-self", Token: token})
 	eventually(t, "no lease is left", func() bool { ids, _ := leased(s, "fake/creds/a"); return ids == nil })
+}
+
+func TestSearch(t *testing.T) {
+	t.Parallel()
+	p, clock := newPlace(), kit.NewClock()
+	s := start(t, p, kit.At(clock))
+	s.Policy("user", `path "fake/creds/*" { capabilities = ["read"] }`)
+	s.Get("fake/creds/a")
+	s.Get("fake/creds/b")
+	clock.Advance(time.Hour)
+	token := s.Login("user")
+	s.Must(http.StatusOK, kit.Request{Path: "fake/creds/b", Token: token})
+	accessor := s.Must(http.StatusOK, kit.Request{Path: "auth/token/lookup-self", Token: token}).Text("data", "accessor")
+	count := func(query string) int {
+		found, _ := s.Get("sys/leases/search?"+query).At("data", "leases").([]any)
+		return len(found)
+	}
+	for query, want := range map[string]int{
+		"": 3, "role=b": 2, "role=b&older_than=30m": 1, "accessor=" + accessor: 1, "mount=fake": 3, "mount=other": 0, "client_address=127.0.0.1": 3, "entity_id=x": 0,
+	} {
+		if got := count(query); got != want {
+			t.Errorf("%q finds %d, want %d", query, got, want)
+		}
+	}
+	seen := 0
+	for next, rounds := "", 0; rounds < 5; rounds++ {
+		page := s.Get("sys/leases/search?limit=1&after=" + next)
+		found, _ := page.At("data", "leases").([]any)
+		seen += len(found)
+		if next = page.Text("data", "next"); next == "" {
+			break
+		}
+	}
+	if seen != 3 {
+		t.Errorf("%d leases in pages", seen)
+	}
+	s.Must(http.StatusBadRequest, kit.Request{Method: http.MethodPut, Path: "sys/leases/revoke-by", Body: body{}})
+	s.Must(http.StatusForbidden, kit.Request{Path: "sys/leases/search", Token: token})
+	if got := s.Put("sys/leases/revoke-by", body{"role": "b", "dry_run": true}).Strings("data", "lease_ids"); len(got) != 2 || len(p.list()) != 3 {
+		t.Errorf("a dry run of %q left %q", got, p.list())
+	}
+	for next, rounds := "", 0; rounds < 5; rounds++ { // what is gone is no end of the pages
+		if next = s.Put("sys/leases/revoke-by", body{"role": "b", "limit": 1, "after": next}).Text("data", "next"); next == "" {
+			break
+		}
+		eventually(t, "the page is gone", func() bool { return count("accessor="+accessor)+count("role=b") < 3 })
+	}
+	settles(t, p, "u-1")
 }

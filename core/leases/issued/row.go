@@ -52,6 +52,7 @@ type holder struct {
 	Owner    []byte `json:"owner,omitempty"`
 	Accessor string `json:"accessor,omitempty"`
 	EntityID string `json:"entity_id,omitempty"`
+	Addr     string `json:"addr,omitempty"`
 }
 
 // times are in cluster time.
