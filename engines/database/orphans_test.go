@@ -104,7 +104,7 @@ func TestNoOrphans(t *testing.T) {
 				switch {
 				case id == "":
 				case n%3 == 0:
-					s.Do(kit.Request{Method: http.MethodPut, Path: "sys/leases/revoke", Body: body{"lease_id": id}})
+					s.Do(kit.Request{Method: http.MethodPut, Path: "sys/leases/revoke", Body: body{"lease_id": id, "sync": false}})
 				case n%3 == 1:
 					s.Do(kit.Request{Method: http.MethodPut, Path: "sys/leases/renew", Body: body{"lease_id": id, "increment": "2h"}})
 				}
