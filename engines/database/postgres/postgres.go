@@ -87,11 +87,8 @@ func parse(s *database.Settings) (*pgx.ConnConfig, error) {
 	if strings.TrimSpace(text) == "" {
 		return nil, errors.New("connection_url is missing")
 	}
-	// These would read files of this server's, or what is meant for itself.
-	for _, name := range []string{"passfile", "service", "servicefile", "sslkey", "sslcert", "sslrootcert", "sslpassword"} {
-		if strings.Contains(strings.ToLower(text), name+"=") {
-			return nil, fmt.Errorf("connection_url must not have %s: use username, password, tls_ca, tls_certificate and private_key", name)
-		}
+	if name := foreign(text); name != "" {
+		return nil, fmt.Errorf("connection_url must not have %s: use username, password, tls_ca, tls_certificate and private_key", name)
 	}
 	config, err := pgx.ParseConfig(text)
 	if err != nil {
@@ -114,6 +111,30 @@ func parse(s *database.Settings) (*pgx.ConnConfig, error) {
 	config.RuntimeParams["standard_conforming_strings"] = "on"
 	config.RuntimeParams["application_name"] = "coffer"
 	return config, secure(config, s.Options)
+}
+
+// foreign finds members of a URL that would have files of this server read, or
+// what is meant for itself.
+func foreign(text string) string {
+	text = strings.ToLower(text)
+	members := text
+	if parsed, err := url.Parse(text); err == nil {
+		for name := range parsed.Query() { // as it is once it is decoded
+			members += " " + name + "="
+		}
+	}
+	for _, name := range []string{"passfile", "service", "servicefile", "sslkey", "sslcert", "sslrootcert", "sslpassword"} {
+		for rest := members; ; {
+			_, after, ok := strings.Cut(rest, name)
+			if !ok {
+				break
+			}
+			if rest = after; strings.HasPrefix(strings.TrimLeft(after, " \t\r\n\f\v"), "=") {
+				return name
+			}
+		}
+	}
+	return ""
 }
 
 func holdsPassword(text, password string) bool {

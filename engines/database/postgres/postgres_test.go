@@ -315,6 +315,8 @@ func TestSettings(t *testing.T) {
 		"postgresql://{{username}}:{{password}}@127.0.0.1:port/x":                    false,
 		"postgresql://{{password}}.example/x":                                        false,
 		"postgresql://{{username}}:{{password}}@127.0.0.1/x?passfile=/etc/passwd":    false,
+		"postgresql://{{username}}:{{password}}@127.0.0.1/x?%70assfile=/etc/passwd":  false,
+		"host=127.0.0.1 user={{username}} sslkey = /etc/passwd":                      false,
 		"postgresql://{{username}}:{{password}}@127.0.0.1/x?sslrootcert=/etc/passwd": false,
 	} {
 		db, err := postgres.Plugin().Open(&database.Settings{URL: url, Username: "u", Passwords: []string{"secret-p"}, MaxOpen: 1})
