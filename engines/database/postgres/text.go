@@ -77,6 +77,10 @@ func fillOne(text string, v *values) (string, error) {
 			}
 			r.out.WriteString(quoted)
 			r.at += length
+			// A value must not become what begins a quote: E'…' or $tag$.
+			if r.in == plain && r.at < len(text) && strings.ContainsRune("'$", rune(text[r.at])) {
+				return "", errors.New("a placeholder stands right before a quote")
+			}
 			continue
 		}
 		if r.in == plain && r.setsPassword(v) {
@@ -139,6 +143,9 @@ func (r *reader) setsPassword(v *values) bool {
 
 // quote makes a value safe for where it stands.
 func (r *reader) quote(value string) (string, error) {
+	if strings.ContainsRune(value, 0) {
+		return "", errors.New("a value holds a zero byte")
+	}
 	switch r.in {
 	case literal:
 		return strings.ReplaceAll(value, "'", "''"), nil
