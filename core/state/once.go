@@ -1,6 +1,7 @@
 package state
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"time"
@@ -69,13 +70,21 @@ func (s *Store) again(once Once, index uint64, reply []byte) (Done, error) {
 	if done.Reply, err = s.barrier.OpenValue(placeOf(once), reply); err != nil {
 		return Done{}, engines.Internal(err)
 	}
+	if len(done.Reply) == 0 {
+		done.Reply = nil // it was too large
+	}
 	return done, nil
 }
 
+// sealReply seals what is kept of an answer, if only that it was too large: no
+// two runs of a request have the same sealed reply, which tells them apart.
 func (s *Store) sealReply(once Once) ([]byte, error) {
 	reply, err := once.Reply()
-	if err != nil || len(reply) > maxReplyBytes {
+	if err != nil {
 		return nil, err
+	}
+	if len(reply) > maxReplyBytes {
+		reply = nil
 	}
 	sealed, err := s.barrier.SealValue(placeOf(once), reply)
 	if err != nil {
@@ -86,10 +95,12 @@ func (s *Store) sealReply(once Once) ([]byte, error) {
 
 func placeOf(once Once) []byte { return append([]byte(replyPlace), once.ID...) }
 
-// settle finds out what became of a command that was proposed in a term and
-// whose outcome is not known. A later leader's log has it or never will: a view
-// that is linearizable then, on any node, tells.
-func (s *Store) settle(ctx context.Context, once Once, term uint64, unknown error) (Done, error) {
+// settle finds out what became of a command that was proposed in a term with a
+// sealed reply, and whose outcome is not known. A later leader's log has it or
+// never will: a view that is linearizable then, on any node, tells. What was
+// committed under the id may be another run's of the same request, which has
+// been handed on twice: then that one's answer counts.
+func (s *Store) settle(ctx context.Context, once Once, reply []byte, term uint64, unknown error) (Done, error) {
 	if once.ID == nil || !errors.Is(unknown, ErrUnknownOutcome) {
 		return Done{}, unknown
 	}
@@ -98,14 +109,16 @@ func (s *Store) settle(ctx context.Context, once Once, term uint64, unknown erro
 	for ctx.Err() == nil {
 		view, err := s.replica.Read(ctx)
 		if err == nil {
-			index, _, ok, err := view.Request(once.ID)
+			index, kept, ok, err := view.Request(once.ID)
 			later := view.Term() > term
 			view.Close()
 			switch {
 			case err != nil:
 				return Done{}, engines.Internal(err)
-			case ok:
+			case ok && bytes.Equal(kept, reply):
 				return Done{Index: index}, nil // by the run that asks: what it has made counts
+			case ok:
+				return s.again(once, index, kept)
 			case later:
 				return Done{}, proposeError(ErrNotLeader)
 			}

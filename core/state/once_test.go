@@ -100,6 +100,27 @@ func TestUnknownOutcomes(t *testing.T) {
 	}
 }
 
+// TestHandedOnTwice: of two runs of a request, each in doubt about its command,
+// both answer what the one that was committed has made.
+func TestHandedOnTwice(t *testing.T) {
+	t.Parallel()
+	s, r := newStore(t)
+	id := state.RequestID(r)
+	run := func(answer string) (state.Done, error) {
+		return s.UpdateOnce(t.Context(), once(id, false, answer), func(tx *state.Tx) error { return region(tx).Put("a", []byte(answer)) })
+	}
+	r.propose = func(ctx context.Context, cmd *fsmpb.Command) (fsm.Result, error) {
+		r.propose = nil
+		if done, err := run("other"); err != nil || done.Again {
+			t.Errorf("the other run: %+v, %v", done, err)
+		}
+		return fsm.Result{}, state.ErrUnknownOutcome
+	}
+	if done, err := run("mine"); err != nil || !done.Again || string(done.Reply) != "other" {
+		t.Errorf("answered %q, again %v, %v: what is stored is the other's", done.Reply, done.Again, err)
+	}
+}
+
 // TestAge: a view may be as old as it is asked to be, and no older.
 func TestAge(t *testing.T) {
 	t.Parallel()

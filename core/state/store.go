@@ -172,9 +172,9 @@ func (s *Store) UpdateOnce(ctx context.Context, once Once, fn func(tx *Tx) error
 			confirmed = true
 			continue
 		}
-		result, err := s.commit(ctx, tx, once)
+		result, reply, err := s.commit(ctx, tx, once)
 		if err != nil {
-			return s.settle(ctx, once, tx.term, err)
+			return s.settle(ctx, once, reply, tx.term, err)
 		}
 		switch result.Code {
 		case fsm.OK:
@@ -224,14 +224,15 @@ func (s *Store) contend(ctx context.Context, held *latch, tx *Tx, result fsm.Res
 	return s.latches.take(ctx, key)
 }
 
-// commit proposes what a transaction wrote, fenced with the term that it rests on.
-func (s *Store) commit(ctx context.Context, tx *Tx, once Once) (fsm.Result, error) {
+// commit proposes what a transaction wrote, fenced with the term that it rests
+// on, and returns the reply as it is kept.
+func (s *Store) commit(ctx context.Context, tx *Tx, once Once) (result fsm.Result, reply []byte, err error) {
 	if tx.term == 0 { // nothing has been applied: no fence can be told
-		return fsm.Result{Code: fsm.StaleTerm}, nil
+		return fsm.Result{Code: fsm.StaleTerm}, nil, nil
 	}
 	cmd, err := tx.command()
 	if err != nil {
-		return fsm.Result{}, err
+		return fsm.Result{}, nil, err
 	}
 	cmd.FenceTerm = tx.term
 	if cmd.RequestId = once.ID; cmd.RequestId == nil {
@@ -239,14 +240,14 @@ func (s *Store) commit(ctx context.Context, tx *Tx, once Once) (fsm.Result, erro
 	}
 	if once.Reply != nil {
 		if cmd.Reply, err = s.sealReply(once); err != nil {
-			return fsm.Result{}, err
+			return fsm.Result{}, nil, err
 		}
 	}
-	result, err := s.replica.Propose(ctx, cmd)
-	if err != nil {
-		return fsm.Result{}, proposeError(err)
+	reply = cmd.Reply
+	if result, err = s.replica.Propose(ctx, cmd); err != nil {
+		return fsm.Result{}, reply, proposeError(err)
 	}
-	return result, nil
+	return result, reply, nil
 }
 
 // RequestID makes an id for Once, by cluster time as this node has it.
