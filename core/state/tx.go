@@ -194,6 +194,11 @@ func (tx *Tx) RequireExists(key []byte) {
 	tx.check(key, fsmpb.Check_EXISTS, 0)
 }
 
+// RequireAbsent makes it a condition of the commit that a row is not there.
+func (tx *Tx) RequireAbsent(key []byte) {
+	tx.check(key, fsmpb.Check_VERSION, 0)
+}
+
 func (tx *Tx) open(key []byte, row fsm.Row) (*Row, error) {
 	plain, err := tx.store.barrier.OpenValue(key, row.Value)
 	if errors.Is(err, seal.ErrUnknownTerm) { // the keyring could not be followed

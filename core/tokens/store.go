@@ -212,7 +212,12 @@ func (s *Tokens) Issue(tx *state.Tx, t *Token) (id string, err error) {
 	if t.Type == Batch {
 		return s.sealBatch(t)
 	}
-	return s.IssueAs(tx, t, servicePrefix+randomText(idChars))
+	// No two ids that are made are the same: the commit sees to that, so that
+	// nothing is looked for that is not there.
+	id = servicePrefix + randomText(idChars)
+	t.key = s.hash("token", id)
+	tx.RequireAbsent(rowKey(t.key))
+	return id, s.store(tx, t)
 }
 
 // IssueAs is Issue for a service token with a chosen id.
@@ -225,17 +230,22 @@ func (s *Tokens) IssueAs(tx *state.Tx, t *Token, id string) (string, error) {
 	if taken != nil {
 		return "", engines.Invalidf("cannot create a token with a duplicate ID")
 	}
+	return id, s.store(tx, t)
+}
+
+// store writes a new token, whose key is set, with an accessor.
+func (s *Tokens) store(tx *state.Tx, t *Token) (err error) {
 	t.Accessor = randomText(idChars)
 	if s.deps.Count != nil && !t.Expiry.IsZero() && !slices.Contains(t.Policies, wrappingPolicy) {
 		if t.Counted, err = s.deps.Count(tx, t.Path, t.quotaRole()); err != nil {
-			return "", err
+			return err
 		}
 	}
 	if err := t.put(tx); err != nil {
-		return "", err
+		return err
 	}
 	value := append(bytes.Clone(t.key), t.Accessor...)
-	return id, tx.Put(s.accessorKey(t.Accessor), value, state.PutOptions{})
+	return tx.Put(s.accessorKey(t.Accessor), value, state.PutOptions{})
 }
 
 func (s *Tokens) sealBatch(t *Token) (string, error) {

@@ -36,7 +36,11 @@ func writeProfile(ctx context.Context, o options) error {
 	defer server.stop()
 	seconds := max(1, int(o.round/time.Second)*o.rounds)
 	args := []string{"tool", "pprof", "-proto", "-output", o.profile}
-	for i, w := range works() {
+	login, err := appRoleLogin(ctx, server.addr, o.conns)
+	if err != nil {
+		return err
+	}
+	for i, w := range append(works(), login) {
 		list, stop, err := clients(ctx, server.addr, o.conns, w.want, w.request)
 		if err != nil {
 			return err
