@@ -109,7 +109,7 @@ func TestHandedOnTwice(t *testing.T) {
 	run := func(answer string) (state.Done, error) {
 		return s.UpdateOnce(t.Context(), once(id, false, answer), func(tx *state.Tx) error { return region(tx).Put("a", []byte(answer)) })
 	}
-	r.propose = func(ctx context.Context, cmd *fsmpb.Command) (fsm.Result, error) {
+	r.propose = func(context.Context, *fsmpb.Command) (fsm.Result, error) {
 		r.propose = nil
 		if done, err := run("other"); err != nil || done.Again {
 			t.Errorf("the other run: %+v, %v", done, err)
