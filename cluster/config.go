@@ -35,7 +35,7 @@ const (
 	DefaultSnapshotThreshold = 32 << 10
 	DefaultTrailingLogs      = 16 << 10
 	DefaultSnapshotInterval  = 10 * time.Second
-	DefaultElectionTimeout   = 500 * time.Millisecond
+	DefaultElectionTimeout   = 400 * time.Millisecond
 	DefaultStallTimeout      = 10 * time.Second
 	DefaultTickInterval      = 10 * time.Second
 )
@@ -73,7 +73,7 @@ type Config struct {
 	SnapshotInterval                time.Duration
 	// ElectionTimeout is how long a follower waits for a leader before it asks
 	// for votes; a leader gives up a little sooner when its peers are silent. It
-	// has to cover a slow fsync, since heartbeats wait for it. 0: 500 ms.
+	// has to cover a slow fsync, since heartbeats wait for it. 0: 400 ms.
 	ElectionTimeout time.Duration
 	// StallTimeout is how long one write to the log or one batch of the state
 	// machine may take before the node counts as broken. 0: 10 s.
