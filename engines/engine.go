@@ -41,6 +41,8 @@ type Engine struct {
 	// trait Issues that answers a Grant has it. Extend, if set, is told of renewals.
 	Revoke Revoke
 	Extend Extend
+	// Due does what the engine has scheduled with Tx.Schedule.
+	Due Due
 }
 
 // Table is what a mount offers: its routes, and help for the mount as a whole.
@@ -174,4 +176,8 @@ type Tx interface {
 	// Walk visits the paths of all rows below dir, relative to it, in no
 	// particular order, until fn returns an error.
 	Walk(dir string, fn func(path string) error) error
+	// Schedule has the engine's Due called for name, which is like a path, at a
+	// time of the cluster's clock: as soon as may be if that has passed, and no
+	// more if it is zero. A name has one time; the last one set holds.
+	Schedule(name string, at time.Time) error
 }

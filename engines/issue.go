@@ -61,9 +61,6 @@ type Granted struct {
 	Expires time.Time
 }
 
-// Look runs fn on the mount's storage, as this node has it. fn must not write.
-type Look func(fn func(tx Tx) error) error
-
 // Revocation is one thing to be undone.
 type Revocation struct {
 	LeaseID string
@@ -76,7 +73,7 @@ type Revocation struct {
 // not exist is gone: it is called again for what it undid already, and for what
 // was never made. Errors are shown to operators with the lease: they must hold
 // nothing secret.
-type Revoke func(ctx context.Context, m Mount, look Look, batch []Revocation) []error
+type Revoke func(ctx context.Context, r *Reach, batch []Revocation) []error
 
 // Extension is a lease about to live until Expires.
 type Extension struct {
@@ -87,4 +84,4 @@ type Extension struct {
 // Extend tells the target of a renewal before it is committed, outside of any
 // transaction. Its error refuses the renewal. It may be called for a renewal that
 // is not committed then.
-type Extend func(ctx context.Context, m Mount, look Look, e *Extension) error
+type Extend func(ctx context.Context, r *Reach, e *Extension) error

@@ -4,7 +4,9 @@ import (
 	"context"
 	"encoding/binary"
 	"encoding/json"
+	"errors"
 	"maps"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -104,8 +106,12 @@ func (m *Mounts) Disable(tx *state.Tx, class engines.Class, path string) (*Mount
 	return mounted, mounted.Empty(tx)
 }
 
-// Empty removes everything that a mount stored.
-func (m *Mounted) Empty(tx *state.Tx) error { return tx.DeletePrefix(m.prefix) }
+// Empty removes everything that a mount stored and scheduled.
+func (m *Mounted) Empty(tx *state.Tx) error {
+	due := slices.Clone(m.prefix)
+	due[0] = byte(state.Due)
+	return errors.Join(tx.DeletePrefix(m.prefix), tx.DeletePrefix(due))
+}
 
 // Of resolves an entry to its engine.
 func (m *Mounts) Of(e Entry) (*Mounted, error) { return m.mounted(e) }

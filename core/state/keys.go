@@ -46,6 +46,8 @@ const (
 	Leases  Table = 'l'
 	Undoing Table = 'r'
 	Endings Table = 'e'
+	// Due holds what engines have scheduled, by mount and name as in Data.
+	Due Table = 'k'
 )
 
 // RootNamespace is the namespace every path is in until there are others.

@@ -4,6 +4,7 @@ import (
 	"slices"
 	"sort"
 	"strings"
+	"time"
 
 	"github.com/coffer-secrets/coffer/engines"
 )
@@ -152,4 +153,17 @@ func (r *Region) Walk(dir string, fn func(path string) error) error {
 		}
 		return nil, fn(name)
 	})
+}
+
+// Schedule implements engines.Tx.
+func (r *Region) Schedule(name string, at time.Time) error {
+	key, err := r.tx.store.barrier.SealName(r.prefix, name)
+	if err != nil {
+		return engines.Internal(err)
+	}
+	key[0] = byte(Due)
+	if at.IsZero() {
+		return r.tx.Delete(key)
+	}
+	return r.tx.Put(key, []byte{1}, PutOptions{Expiry: at})
 }

@@ -161,7 +161,7 @@ func (e *engine) current(look engines.Look, target string, notes [][]byte) (c *c
 }
 
 // revoke removes the users of leases.
-func (e *engine) revoke(ctx context.Context, m engines.Mount, look engines.Look, batch []engines.Revocation) []error {
+func (e *engine) revoke(ctx context.Context, r *engines.Reach, batch []engines.Revocation) []error {
 	out := make([]error, len(batch))
 	fail := func(err error) []error {
 		for i := range out {
@@ -176,7 +176,7 @@ func (e *engine) revoke(ctx context.Context, m engines.Mount, look engines.Look,
 	for i := range batch {
 		notes[i] = batch[i].Undo
 	}
-	c, kept, err := e.current(look, batch[0].Target, notes)
+	c, kept, err := e.current(r.Look, batch[0].Target, notes)
 	if err != nil {
 		return fail(err)
 	}
@@ -187,7 +187,7 @@ func (e *engine) revoke(ctx context.Context, m engines.Mount, look engines.Look,
 	ctx, cancel := context.WithTimeout(ctx, revokeTimeout)
 	defer cancel()
 	var each []error
-	err = e.pools.with(m, c, func(db Database) error {
+	err = e.pools.with(r.Mount, c, func(db Database) error {
 		each = db.Revoke(ctx, users)
 		return worst(each)
 	})
@@ -217,14 +217,14 @@ func worst(each []error) error {
 }
 
 // extend moves the end of a user to that of its lease.
-func (e *engine) extend(ctx context.Context, m engines.Mount, look engines.Look, x *engines.Extension) error {
-	c, kept, err := e.current(look, x.Target, [][]byte{x.Undo})
+func (e *engine) extend(ctx context.Context, r *engines.Reach, x *engines.Extension) error {
+	c, kept, err := e.current(r.Look, x.Target, [][]byte{x.Undo})
 	if err != nil {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
-	return e.pools.with(m, c, func(db Database) error {
+	return e.pools.with(r.Mount, c, func(db Database) error {
 		return db.Extend(ctx, &User{Name: kept[0].User, Expires: x.Expires.Add(margin), Statements: kept[0].Renew})
 	})
 }

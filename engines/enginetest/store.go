@@ -8,6 +8,7 @@ import (
 	"sort"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/coffer-secrets/coffer/engines"
 )
@@ -22,16 +23,19 @@ type Store struct {
 	index uint64
 	rows  map[string][]engines.Entry // a nil Value is a deletion
 	paths []string                   // sorted, deleted rows included
+	due   map[string]time.Time       // what is scheduled
 }
 
 // NewStore returns an empty store.
-func NewStore() *Store { return &Store{rows: map[string][]engines.Entry{}} }
+func NewStore() *Store {
+	return &Store{rows: map[string][]engines.Entry{}, due: map[string]time.Time{}}
+}
 
 // Begin starts a transaction on what is stored now.
 func (s *Store) Begin() *Tx {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return &Tx{store: s, index: s.index, reads: map[string]uint64{}, writes: map[string][]byte{}}
+	return &Tx{store: s, index: s.index, reads: map[string]uint64{}, writes: map[string][]byte{}, due: map[string]time.Time{}}
 }
 
 // Rows returns the paths of all rows that exist now, sorted.
@@ -66,6 +70,7 @@ type Tx struct {
 	index  uint64
 	reads  map[string]uint64 // version read, 0 for absent
 	writes map[string][]byte // nil deletes
+	due    map[string]time.Time
 }
 
 var _ engines.Tx = (*Tx)(nil)
@@ -179,6 +184,22 @@ func (tx *Tx) below(dir string) []string {
 	return found
 }
 
+// Schedule implements engines.Tx.
+func (tx *Tx) Schedule(name string, at time.Time) error {
+	if err := checkPath(name); err != nil {
+		return err
+	}
+	tx.due[name] = at
+	return nil
+}
+
+// Scheduled returns what is scheduled, and for when.
+func (s *Store) Scheduled() map[string]time.Time {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return maps.Clone(s.due)
+}
+
 // Writes returns what the transaction would change; nil is a deletion.
 func (tx *Tx) Writes() map[string][]byte { return tx.writes }
 
@@ -187,7 +208,7 @@ func (tx *Tx) Commit() error {
 	s := tx.store
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if len(tx.writes) == 0 {
+	if len(tx.writes)+len(tx.due) == 0 {
 		return nil
 	}
 	for path, version := range tx.reads {
@@ -200,6 +221,11 @@ func (tx *Tx) Commit() error {
 		}
 	}
 	s.index++
+	for name, at := range tx.due {
+		if s.due[name] = at; at.IsZero() {
+			delete(s.due, name)
+		}
+	}
 	for path, value := range tx.writes {
 		if _, known := s.rows[path]; !known {
 			at := sort.SearchStrings(s.paths, path)

@@ -266,9 +266,11 @@ func (s *Issued) endMount(ctx context.Context, store *state.Store, key []byte, d
 	return err
 }
 
-// look is how an engine reads its mount's storage.
-func look(store *state.Store, m *mounts.Mounted) engines.Look {
-	return func(fn func(tx engines.Tx) error) error {
-		return store.Local(func(tx *state.Tx) error { return fn(m.Storage(tx)) })
-	}
+// reach is what the engine of a mount has to undo what it issued, also when the
+// mount itself is gone.
+func (s *Issued) reach(store *state.Store, m *mounts.Mounted) *engines.Reach {
+	return m.Reach(store, func(tx *state.Tx) (bool, error) {
+		there, err := s.mount(tx, m.Accessor)
+		return there != nil, err
+	})
 }

@@ -57,7 +57,7 @@ func (p *place) engine() *engines.Engine {
 			}}, nil
 		},
 		Revoke: p.revoke,
-		Extend: func(_ context.Context, _ engines.Mount, _ engines.Look, e *engines.Extension) error {
+		Extend: func(_ context.Context, _ *engines.Reach, e *engines.Extension) error {
 			p.mu.Lock()
 			defer p.mu.Unlock()
 			var u undo
@@ -103,10 +103,10 @@ func (p *place) creds(_ context.Context, req *engines.Request, _ engines.Tx) (*e
 	}}, nil
 }
 
-func (p *place) revoke(_ context.Context, _ engines.Mount, look engines.Look, list []engines.Revocation) []error {
+func (p *place) revoke(_ context.Context, reach *engines.Reach, list []engines.Revocation) []error {
 	p.calls.Add(1)
 	out := make([]error, len(list))
-	err := look(func(tx engines.Tx) error {
+	err := reach.Look(func(tx engines.Tx) error {
 		entry, err := tx.Get("config")
 		if err == nil && entry == nil {
 			err = fmt.Errorf("the mount's storage is gone")

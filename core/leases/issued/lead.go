@@ -276,7 +276,7 @@ func (s *Issued) ask(ctx context.Context, store *state.Store, mount *mounts.Moun
 	for _, r := range some {
 		list = append(list, engines.Revocation{LeaseID: r.id, Target: r.Target, Undo: r.Undo})
 	}
-	failed := mount.Engine.Revoke(ctx, mount.Info, look(store, mount), list)
+	failed := mount.Engine.Revoke(ctx, s.reach(store, mount), list)
 	if len(failed) != 0 && len(failed) != len(some) {
 		return all(errors.New("the engine does not say what it has undone"))
 	}

@@ -81,7 +81,7 @@ func (s *Issued) Prepare(tx *state.Tx, id string, increment time.Duration) (func
 	return func(ctx context.Context) (any, error) {
 		ctx, cancel := context.WithTimeout(ctx, engines.DefaultWithin)
 		defer cancel()
-		err := mount.Engine.Extend(ctx, mount.Info, look(store, mount), &engines.Extension{
+		err := mount.Engine.Extend(ctx, s.reach(store, mount), &engines.Extension{
 			Revocation: engines.Revocation{LeaseID: id, Target: r.Target, Undo: r.Undo}, Expires: next.expires,
 		})
 		var known *engines.Error
