@@ -11,14 +11,21 @@ import (
 // Type is the engine's type.
 const Type = "approle"
 
+// engine is all mounts of the type.
+type engine struct {
+	roles   auth.Decoded[role]
+	secrets auth.Decoded[secret]
+}
+
 // New returns the engine.
 func New() *engines.Engine {
+	e := new(engine)
 	return &engines.Engine{
 		Type: Type, Class: engines.ClassAuth, Help: "Log in as a machine, with a role id and a secret id.", Renew: renew, Role: loginRole,
 		Table: func(engines.Mount) (*engines.Table, error) {
 			return &engines.Table{
 				Help:   "Lets machines log in. A role says what its logins get; its role id names it, and a\nsecret id of it proves the right to it.",
-				Routes: append(append(routes(), settingRoutes()...), secretRoutes()...),
+				Routes: append(append(e.routes(), settingRoutes()...), secretRoutes()...),
 			}, nil
 		},
 	}
@@ -28,7 +35,7 @@ func roleName() engines.Field {
 	return engines.Field{Name: "role_name", Help: "The role's name, in any case."}
 }
 
-func routes() []engines.Route {
+func (e *engine) routes() []engines.Route {
 	return []engines.Route{
 		{
 			Pattern: "login", Help: "Log in.", Public: true,
@@ -36,7 +43,7 @@ func routes() []engines.Route {
 				{Name: "role_id", Help: "The id of the role."},
 				{Name: "secret_id", Default: "", Secret: true, Help: "A secret id of the role, if it asks for one."},
 			},
-			Ops: []engines.Op{{Do: engines.Update, Trait: engines.Writes, Handler: login}},
+			Ops: []engines.Op{{Do: engines.Update, Trait: engines.Writes, Handler: e.login}},
 		},
 		{
 			Pattern: "role", Help: "List the roles.", Fields: auth.Paging(),

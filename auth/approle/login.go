@@ -28,12 +28,12 @@ func loginRole(body map[string]json.RawMessage, tx engines.Tx) (string, error) {
 // login finds the role and the secret id. A role id that does not exist is
 // answered, counted and locked like one that does: neither is told which there
 // are.
-func login(_ context.Context, req *engines.Request, tx engines.Tx) (*engines.Response, error) {
+func (e *engine) login(_ context.Context, req *engines.Request, tx engines.Tx) (*engines.Response, error) {
 	roleID := req.Fields.String("role_id")
 	if roleID == "" {
 		return nil, engines.Invalidf("missing role_id")
 	}
-	r, err := roleByID(tx, roleID)
+	r, err := e.roleByID(req, tx, roleID)
 	if err != nil {
 		return nil, err
 	}
@@ -42,7 +42,7 @@ func login(_ context.Context, req *engines.Request, tx engines.Tx) (*engines.Res
 	}
 	params, metadata := r.Token, map[string]string{}
 	if r.BindSecretID {
-		s, err := r.prove(req, tx)
+		s, err := e.prove(r, req, tx)
 		if err != nil {
 			return nil, err
 		}
@@ -86,7 +86,7 @@ func errWrong() error { return &engines.Error{Kind: engines.KindInvalid, Message
 
 // prove finds the secret id that a login comes with and takes a use of it. A
 // wrong one counts against the role id.
-func (r *role) prove(req *engines.Request, tx engines.Tx) (*secret, error) {
+func (e *engine) prove(r *role, req *engines.Request, tx engines.Tx) (*secret, error) {
 	secretID := req.Fields.String("secret_id")
 	if secretID == "" {
 		return nil, errMissing()
@@ -95,7 +95,7 @@ func (r *role) prove(req *engines.Request, tx engines.Tx) (*secret, error) {
 	if err := lockout.Check(tx, rules, who, req.Now); err != nil {
 		return nil, err
 	}
-	s, err := loadSecret(tx, r.secretRow(secretID), req.Now)
+	s, err := e.secret(req, tx, r.secretRow(secretID))
 	if err != nil {
 		return nil, err
 	}

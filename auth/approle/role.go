@@ -71,12 +71,18 @@ func idRow(roleID string) string {
 	return idDir + hex.EncodeToString(sum[:])
 }
 
-func roleByID(tx engines.Tx, roleID string) (*role, error) {
-	entry, err := tx.Get(idRow(roleID))
-	if err != nil || entry == nil {
+// roleByID is shared by logins, which change nothing of it.
+func (e *engine) roleByID(req *engines.Request, tx engines.Tx, roleID string) (*role, error) {
+	named, err := tx.Get(idRow(roleID))
+	if err != nil || named == nil {
 		return nil, err
 	}
-	return roleByName(tx, string(entry.Value))
+	path := roleDir + string(named.Value)
+	row, err := tx.Get(path)
+	if err != nil || row == nil {
+		return nil, err
+	}
+	return e.roles.Get(req.Mount, path, row)
 }
 
 // set takes over what was given.

@@ -61,6 +61,22 @@ func loadSecret(tx engines.Tx, row string, now time.Time) (*secret, error) {
 	return s, nil
 }
 
+// secret is loadSecret for logins.
+func (e *engine) secret(req *engines.Request, tx engines.Tx, row string) (*secret, error) {
+	path := secretDir + row
+	entry, err := tx.Get(path)
+	if err != nil || entry == nil {
+		return nil, err
+	}
+	kept, err := e.secrets.Get(req.Mount, path, entry)
+	if err != nil || !kept.Expires.IsZero() && !req.Now.Before(kept.Expires) {
+		return nil, err
+	}
+	s := *kept // a use may change it
+	s.row = row
+	return &s, nil
+}
+
 // byAccessor is loadSecret by the accessor.
 func (r *role) byAccessor(tx engines.Tx, accessor string, now time.Time) (*secret, error) {
 	if !isAccessor(accessor) {

@@ -21,6 +21,8 @@ type Holder struct {
 	Policies []string
 	aliases  []*Alias
 	groups   []*Group
+	// external says that it is in groups whose members logins name.
+	external bool
 	// Index is that of the table; with the entity's id it identifies the holder.
 	Index uint64
 }
@@ -30,7 +32,11 @@ type holders struct {
 	index uint64
 	mu    sync.RWMutex
 	byID  map[string]*Holder
+	// byFactor are the aliases that logins were found by.
+	byFactor map[aliasFactor]*Alias
 }
+
+type aliasFactor struct{ accessor, name string }
 
 // Identity gives callers their identity. It is safe for concurrent use.
 type Identity struct{ current atomic.Pointer[holders] }
@@ -43,17 +49,20 @@ func errGone() error { return engines.Errorf(engines.KindDenied, "permission den
 
 // Holder returns what an entity comes to, or an error if it is disabled or gone.
 func (s *Identity) Holder(tx *state.Tx, id string) (*Holder, error) {
-	cache := s.at(tx.TableIndex(state.Identities))
-	cache.mu.RLock()
-	h := cache.byID[id]
-	cache.mu.RUnlock()
+	return s.at(tx.TableIndex(state.Identities)).holder(tx, id)
+}
+
+func (c *holders) holder(tx *state.Tx, id string) (*Holder, error) {
+	c.mu.RLock()
+	h := c.byID[id]
+	c.mu.RUnlock()
 	if h == nil || tx.Wrote(state.Identities) { // a login has just changed who is in which group
 		var err error
-		if h, err = derive(tx, id, cache.index); err != nil {
+		if h, err = derive(tx, id, c.index); err != nil {
 			return nil, err
 		}
 		if !tx.Wrote(state.Identities) { // else it may rest on what has not been committed
-			cache.keep(id, h)
+			c.keep(id, h)
 		}
 	}
 	if h.Entity == nil || h.Entity.Disabled {
@@ -71,13 +80,36 @@ func (c *holders) keep(id string, h *Holder) {
 	c.byID[id] = h
 }
 
+// alias returns the alias that logins of a name at a mount are known by, nil if
+// there is none. It is shared: it must not be changed.
+func (c *holders) alias(tx *state.Tx, accessor, name string) (*Alias, error) {
+	key := aliasFactor{accessor, name}
+	c.mu.RLock()
+	a := c.byFactor[key]
+	c.mu.RUnlock()
+	if a != nil && !tx.Wrote(state.Identities) {
+		return a, nil
+	}
+	a, err := aliasByFactor(tx, aliasDir, aliasNameDir, accessor, name)
+	if err != nil || a == nil || tx.Wrote(state.Identities) {
+		return a, err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.byFactor) >= maxHolders {
+		clear(c.byFactor)
+	}
+	c.byFactor[key] = a
+	return a, nil
+}
+
 func (s *Identity) at(index uint64) *holders {
 	for {
 		c := s.current.Load()
 		if c != nil && c.index == index {
 			return c
 		}
-		fresh := &holders{index: index, byID: make(map[string]*Holder)}
+		fresh := &holders{index: index, byID: make(map[string]*Holder), byFactor: make(map[aliasFactor]*Alias)}
 		if c != nil && c.index > index { // an older snapshot: derive for it alone
 			return fresh
 		}
@@ -108,6 +140,7 @@ func derive(tx *state.Tx, id string, index uint64) (*Holder, error) {
 	h.Policies = slices.Clone(h.Entity.Policies)
 	for _, g := range h.groups {
 		h.Policies = append(h.Policies, g.Policies...)
+		h.external = h.external || g.Type == externalGroup
 	}
 	slices.Sort(h.Policies)
 	h.Policies = slices.Compact(h.Policies)

@@ -16,27 +16,45 @@ func (s *Identity) Login(tx *state.Tx, mount engines.Mount, auth *engines.Auth) 
 	if auth.Alias == "" {
 		return "", nil
 	}
-	a, err := aliasByFactor(tx, aliasDir, aliasNameDir, mount.Accessor, auth.Alias)
+	known := s.at(tx.TableIndex(state.Identities))
+	a, err := known.alias(tx, mount.Accessor, auth.Alias)
 	if err != nil {
 		return "", err
 	}
 	if a == nil {
 		a, err = newcomer(tx, mount, auth)
-	} else if !maps.Equal(a.Metadata, auth.AliasMetadata) {
-		a.Metadata, a.Updated = auth.AliasMetadata, tx.Now()
-		err = save(tx, aliasDir+a.ID, a)
+	} else {
+		err = again(tx, a, auth)
 	}
 	if err != nil {
 		return "", err
 	}
-	e, err := entityByID(tx, a.Owner)
+	// What is decided here is no condition of the commit: an entity that is
+	// disabled meanwhile is refused with each use of the token.
+	h, err := known.holder(tx, a.Owner)
 	if err != nil {
 		return "", err
 	}
-	if e == nil || e.Disabled {
-		return "", errGone()
+	if len(auth.Groups) == 0 && !h.external {
+		return a.Owner, nil
 	}
-	return e.ID, joinExternal(tx, mount.Accessor, e.ID, auth.Groups)
+	return a.Owner, joinExternal(tx, mount.Accessor, a.Owner, auth.Groups)
+}
+
+// again keeps what a login tells of an alias. That the entity stays is a
+// condition of the commit.
+func again(tx *state.Tx, a *Alias, auth *engines.Auth) error {
+	owner, err := region(tx).Key(entityDir + a.Owner)
+	if err != nil {
+		return err
+	}
+	tx.RequireExists(owner)
+	if maps.Equal(a.Metadata, auth.AliasMetadata) {
+		return nil
+	}
+	changed := *a // it is shared
+	changed.Metadata, changed.Updated = auth.AliasMetadata, tx.Now()
+	return save(tx, aliasDir+a.ID, &changed)
 }
 
 // newcomer makes an entity with one alias.
