@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/coffer-secrets/coffer/core/mounts"
 	"github.com/coffer-secrets/coffer/core/state"
@@ -318,6 +319,13 @@ func (s *system) disable(_ context.Context, req *engines.Request, tx *state.Tx) 
 	return nil, s.Issued.Unmount(tx, m)
 }
 
+// remountKept is how long it is told how a move went.
+const remountKept = 24 * time.Hour
+
+func passing(tx *state.Tx) *state.Region {
+	return tx.Region(state.Prefix(state.Passing, state.RootNamespace))
+}
+
 func (s *system) remount(_ context.Context, req *engines.Request, tx *state.Tx) (*engines.Response, error) {
 	from := strings.Trim(req.Fields.String("from"), "/") + "/"
 	to := strings.Trim(req.Fields.String("to"), "/") + "/"
@@ -333,7 +341,8 @@ func (s *system) remount(_ context.Context, req *engines.Request, tx *state.Tx) 
 	// The move is done with this transaction; the id serves clients that go on
 	// to ask how it went.
 	id := req.ID
-	if err := settings(tx).Put("remount/"+id, []byte(from+"\x00"+to)); err != nil {
+	row := state.PutOptions{Expiry: tx.Now().Add(remountKept)}
+	if err := passing(tx).PutRow("remount/"+id, []byte(from+"\x00"+to), row); err != nil {
 		return nil, err
 	}
 	return both(map[string]any{"migration_id": id}), nil
@@ -341,7 +350,7 @@ func (s *system) remount(_ context.Context, req *engines.Request, tx *state.Tx) 
 
 func (s *system) remountStatus(_ context.Context, req *engines.Request, tx *state.Tx) (*engines.Response, error) {
 	id := req.Fields.String("migration_id")
-	entry, err := settings(tx).Get("remount/" + id)
+	entry, err := passing(tx).Get("remount/" + id)
 	if err != nil {
 		return nil, err
 	}
