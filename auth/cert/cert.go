@@ -43,23 +43,11 @@ func New() *engines.Engine {
 
 func (e *engine) routes() []engines.Route {
 	name := engines.Field{Name: "name", Help: "The name, in any case."}
-	return []engines.Route{
+	return append(roles.Routes(), []engines.Route{
 		{
 			Pattern: "login", Help: "Log in with the connection's certificate.", Public: true,
 			Fields: []engines.Field{{Name: "name", Help: "The role to log in by; any that fits if empty."}},
 			Ops:    []engines.Op{{Do: engines.Update, Trait: engines.Writes, Handler: e.login, Ahead: e.asking}},
-		},
-		{
-			Pattern: "certs", Help: "List the roles.", Fields: auth.Paging(),
-			Ops: []engines.Op{{Do: engines.List, Handler: listRoles}},
-		},
-		{
-			Pattern: "certs/{name}", Help: "Read, write and delete a role.", Fields: append([]engines.Field{name}, roleFields()...),
-			Ops: []engines.Op{
-				{Do: engines.Read, Handler: readRole},
-				{Do: engines.Update, Trait: engines.Writes, Handler: writeRole, Exists: roleExists, Help: "Write what is given of the role."},
-				{Do: engines.Delete, Trait: engines.Writes, Handler: deleteRole},
-			},
 		},
 		{
 			Pattern: "crls", Help: "List the CRLs.", Fields: auth.Paging(),
@@ -91,7 +79,7 @@ func (e *engine) routes() []engines.Route {
 				{Do: engines.Update, Trait: engines.Writes, Handler: writeConfig},
 			},
 		},
-	}
+	}...)
 }
 
 // maxVersions bounds how much that was parsed is kept.

@@ -2,7 +2,6 @@ package cert
 
 import (
 	"bytes"
-	"context"
 	"crypto/x509"
 	"encoding/json"
 	"encoding/pem"
@@ -11,7 +10,6 @@ import (
 
 	"github.com/coffer-secrets/coffer/auth"
 	"github.com/coffer-secrets/coffer/engines"
-	"github.com/coffer-secrets/coffer/engines/tokenparams"
 )
 
 const roleDir = "cert/"
@@ -151,46 +149,16 @@ func (e *engine) load(tx engines.Tx, mount engines.Mount, name string) (t *trust
 	})
 }
 
-// loadRow gets the role that a request names, nil if there is none.
-func loadRow(req *engines.Request, tx engines.Tx) (name string, r *role, err error) {
-	if name, err = auth.Name(req, "name"); err != nil {
-		return "", nil, err
-	}
-	entry, err := tx.Get(roleDir + name)
-	if err != nil || entry == nil {
-		return name, nil, err
-	}
-	if r, err = decodeRole(entry.Value); err != nil {
-		return "", nil, engines.Internal(err)
-	}
-	return name, r, nil
+var roles = auth.Roles[role, *role]{
+	Dir: roleDir, Pattern: "certs", Fields: roleFields(),
+	New: func(name string) *role { return &role{Name: name, DisplayName: name} },
 }
 
-func roleExists(_ context.Context, req *engines.Request, tx engines.Tx) (bool, error) {
-	_, r, err := loadRow(req, tx)
-	return r != nil, err
-}
+// TokenParams implements auth.Role.
+func (r *role) TokenParams() *engines.TokenParams { return &r.Token }
 
-func listRoles(_ context.Context, req *engines.Request, tx engines.Tx) (*engines.Response, error) {
-	return auth.List(req, tx, roleDir)
-}
-
-func deleteRole(_ context.Context, req *engines.Request, tx engines.Tx) (*engines.Response, error) {
-	name, err := auth.Name(req, "name")
-	if err != nil {
-		return nil, err
-	}
-	return nil, tx.Delete(roleDir + name)
-}
-
-func readRole(_ context.Context, req *engines.Request, tx engines.Tx) (*engines.Response, error) {
-	_, r, err := loadRow(req, tx)
-	if err != nil {
-		return nil, err
-	}
-	if r == nil {
-		return nil, engines.NotFound()
-	}
+// Show implements auth.Role.
+func (r *role) Show() map[string]any {
 	out := map[string]any{
 		"certificate": r.Certificate, "display_name": r.DisplayName,
 		"ocsp_ca_certificates": r.OCSP.CAs, "ocsp_enabled": r.OCSP.Enabled, "ocsp_fail_open": r.OCSP.FailOpen,
@@ -199,29 +167,16 @@ func readRole(_ context.Context, req *engines.Request, tx engines.Tx) (*engines.
 	for name, list := range r.Allowed.fields() {
 		out[name] = *list
 	}
-	tokenparams.Show(&r.Token, out)
-	return &engines.Response{Data: out}, nil
+	return out
 }
 
-func writeRole(_ context.Context, req *engines.Request, tx engines.Tx) (*engines.Response, error) {
-	name, r, err := loadRow(req, tx)
-	if err != nil {
+// Set implements auth.Role.
+func (r *role) Set(f engines.Values) ([]string, error) {
+	if err := r.set(f); err != nil {
 		return nil, err
 	}
-	if r == nil {
-		r = &role{Name: name, DisplayName: name}
-	}
-	if err := r.set(req.Fields); err != nil {
-		return nil, err
-	}
-	if _, err := r.parse(); err != nil {
-		return nil, err
-	}
-	value, err := json.Marshal(r)
-	if err != nil {
-		return nil, engines.Internal(err)
-	}
-	return nil, tx.Put(roleDir+name, value)
+	_, err := r.parse()
+	return nil, err
 }
 
 // set takes over what was given.

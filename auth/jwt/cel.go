@@ -104,7 +104,7 @@ func readProgramRole(_ context.Context, req *engines.Request, tx engines.Tx) (*e
 func (r *programRole) show() *engines.Response {
 	seconds := func(d time.Duration) int64 { return int64(d / time.Second) }
 	return &engines.Response{Data: map[string]any{
-		"name": r.Name, "cel_program": r.Program, "message": r.Message, "bound_audiences": list(r.Audiences),
+		"name": r.Name, "cel_program": r.Program, "message": r.Message, "bound_audiences": auth.Strings(r.Audiences),
 		"expiration_leeway": seconds(r.Leeways.Expiration), "not_before_leeway": seconds(r.Leeways.NotBefore), "clock_skew_leeway": seconds(r.Leeways.ClockSkew),
 	}}
 }

@@ -193,21 +193,8 @@ func (c *config) checkFlow() error {
 // implicit reports whether the provider answers the browser with the token.
 func (c *config) implicit() bool { return slices.Contains(c.ResponseTypes, typeIDToken) }
 
-// loadConfig gets the configuration and its version; nil if there is none.
-func loadConfig(tx engines.Tx) (*config, uint64, error) {
-	entry, err := tx.Get(configRow)
-	if err != nil || entry == nil {
-		return nil, 0, err
-	}
-	c := new(config)
-	if err := json.Unmarshal(entry.Value, c); err != nil {
-		return nil, 0, engines.Internal(err)
-	}
-	return c, entry.Version, nil
-}
-
 func readConfig(_ context.Context, _ *engines.Request, tx engines.Tx) (*engines.Response, error) {
-	c, _, err := loadConfig(tx)
+	c, _, err := auth.LoadRow[config](tx, configRow)
 	if err != nil {
 		return nil, err
 	}
@@ -219,19 +206,12 @@ func readConfig(_ context.Context, _ *engines.Request, tx engines.Tx) (*engines.
 		provider = json.RawMessage("{}")
 	}
 	return &engines.Response{Data: map[string]any{
-		"bound_issuer": c.BoundIssuer, "default_role": c.DefaultRole, "jwt_supported_algs": list(c.Algorithms),
-		"jwt_validation_pubkeys": list(c.Keys), "jwks_url": c.JWKSURL, "jwks_ca_pem": c.JWKSCAs,
-		"oidc_discovery_url": c.Issuer, "oidc_discovery_ca_pem": c.IssuerCAs, "override_allowed_server_names": list(c.ServerNames),
-		"oidc_client_id": c.ClientID, "oidc_response_mode": c.ResponseMode, "oidc_response_types": list(c.ResponseTypes),
+		"bound_issuer": c.BoundIssuer, "default_role": c.DefaultRole, "jwt_supported_algs": auth.Strings(c.Algorithms),
+		"jwt_validation_pubkeys": auth.Strings(c.Keys), "jwks_url": c.JWKSURL, "jwks_ca_pem": c.JWKSCAs,
+		"oidc_discovery_url": c.Issuer, "oidc_discovery_ca_pem": c.IssuerCAs, "override_allowed_server_names": auth.Strings(c.ServerNames),
+		"oidc_client_id": c.ClientID, "oidc_response_mode": c.ResponseMode, "oidc_response_types": auth.Strings(c.ResponseTypes),
 		"namespace_in_state": c.StateSpace, "provider_config": provider,
 	}}, nil
-}
-
-func list(values []string) []string {
-	if values == nil {
-		return []string{}
-	}
-	return values
 }
 
 // proveConfig fetches the keys once, so that a mistake is told to who makes it.

@@ -1,7 +1,8 @@
 package jwt
 
 import (
-	"github.com/coffer-secrets/coffer/auth"
+	"slices"
+
 	"github.com/coffer-secrets/coffer/engines"
 )
 
@@ -38,25 +39,12 @@ func newEngine(kind, help string) *engines.Engine {
 }
 
 func (e *engine) routes() []engines.Route {
-	name := engines.Field{Name: "name", Help: "The name of the role, in any case."}
 	routes := []engines.Route{
 		{
 			Pattern: "config", Help: "Whose tokens count.", Fields: configFields(),
 			Ops: []engines.Op{
 				{Do: engines.Read, Handler: readConfig},
 				{Do: engines.Update, Trait: engines.Writes, Handler: writeConfig, Ahead: e.proveConfig, Help: "Replace the configuration."},
-			},
-		},
-		{
-			Pattern: "role", Help: "List the roles.", Fields: auth.Paging(),
-			Ops: []engines.Op{{Do: engines.List, Handler: listRoles}},
-		},
-		{
-			Pattern: "role/{name}", Help: "Read, write and delete a role.", Fields: append([]engines.Field{name}, roleFields()...),
-			Ops: []engines.Op{
-				{Do: engines.Read, Handler: readRole},
-				{Do: engines.Update, Trait: engines.Writes, Handler: writeRole, Exists: roleExists, Help: "Write what is given of the role."},
-				{Do: engines.Delete, Trait: engines.Writes, Handler: deleteRole},
 			},
 		},
 		{
@@ -68,5 +56,5 @@ func (e *engine) routes() []engines.Route {
 			Ops: []engines.Op{{Do: engines.Update, Trait: engines.Writes, Ahead: e.verifyLogin, Handler: login}},
 		},
 	}
-	return append(append(routes, e.oidcRoutes()...), e.programRoutes()...)
+	return slices.Concat(routes, roles.Routes(), e.oidcRoutes(), e.programRoutes())
 }

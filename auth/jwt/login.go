@@ -122,7 +122,7 @@ func roleFor(req *engines.Request, tx engines.Tx, p *provider, name string) (*ro
 
 // roleOf gets a role, whoever asks.
 func roleOf(tx engines.Tx, p *provider, name string) (*role, rests, error) {
-	r, version, err := loadRole(tx, name)
+	r, version, err := roles.Load(tx, name)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -319,7 +319,7 @@ func renew(_ context.Context, req *engines.Renewal, tx engines.Tx) (*engines.Tok
 		}
 		return nil, err // what the program gave stays
 	}
-	r, _, err := loadRole(tx, p.Role)
+	r, _, err := roles.Load(tx, p.Role)
 	if err != nil {
 		return nil, err
 	}

@@ -7,6 +7,7 @@ import (
 
 	"golang.org/x/oauth2"
 
+	"github.com/coffer-secrets/coffer/auth"
 	"github.com/coffer-secrets/coffer/auth/signed"
 	"github.com/coffer-secrets/coffer/auth/upstream"
 	"github.com/coffer-secrets/coffer/engines"
@@ -87,7 +88,7 @@ type providers struct {
 
 // of returns the provider of a mount.
 func (s *providers) of(tx engines.Tx, mount engines.Mount) (*provider, error) {
-	c, version, err := loadConfig(tx)
+	c, version, err := auth.LoadRow[config](tx, configRow)
 	if err != nil {
 		return nil, err
 	}

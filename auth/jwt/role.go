@@ -2,7 +2,6 @@ package jwt
 
 import (
 	"bytes"
-	"context"
 	"encoding/json"
 	"maps"
 	"net/url"
@@ -13,7 +12,6 @@ import (
 	"github.com/coffer-secrets/coffer/auth"
 	"github.com/coffer-secrets/coffer/auth/signed"
 	"github.com/coffer-secrets/coffer/engines"
-	"github.com/coffer-secrets/coffer/engines/tokenparams"
 )
 
 const roleDir = "role/"
@@ -91,104 +89,44 @@ func roleFields() []engines.Field {
 	}, auth.TokenFields("policies", "ttl", "max_ttl", "period", "bound_cidrs", "num_uses")...)
 }
 
-// loadRole gets a role and its version; nil if there is none.
-func loadRole(tx engines.Tx, name string) (*role, uint64, error) {
-	entry, err := tx.Get(roleDir + name)
-	if err != nil || entry == nil {
-		return nil, 0, err
-	}
-	r := new(role)
-	if err := json.Unmarshal(entry.Value, r); err != nil {
-		return nil, 0, engines.Internal(err)
-	}
-	return r, entry.Version, nil
+var roles = auth.Roles[role, *role]{
+	Dir: roleDir, Pattern: "role", Fields: roleFields(),
+	New: func(name string) *role {
+		return &role{Name: name, Type: OIDCType, Flow: flowSettings{Mode: modeClient}}
+	},
 }
 
-func roleExists(_ context.Context, req *engines.Request, tx engines.Tx) (bool, error) {
-	name, err := auth.Name(req, "name")
-	if err != nil {
-		return false, err
-	}
-	r, _, err := loadRole(tx, name)
-	return r != nil, err
-}
+// TokenParams implements auth.Role.
+func (r *role) TokenParams() *engines.TokenParams { return &r.Token }
 
-func listRoles(_ context.Context, req *engines.Request, tx engines.Tx) (*engines.Response, error) {
-	return auth.List(req, tx, roleDir)
-}
-
-func deleteRole(_ context.Context, req *engines.Request, tx engines.Tx) (*engines.Response, error) {
-	name, err := auth.Name(req, "name")
-	if err != nil {
-		return nil, err
-	}
-	return nil, tx.Delete(roleDir + name)
-}
-
-func readRole(_ context.Context, req *engines.Request, tx engines.Tx) (*engines.Response, error) {
-	name, err := auth.Name(req, "name")
-	if err != nil {
-		return nil, err
-	}
-	r, _, err := loadRole(tx, name)
-	if err != nil {
-		return nil, err
-	}
-	if r == nil {
-		return nil, engines.NotFound()
-	}
-	return &engines.Response{Data: r.show()}, nil
-}
-
-func (r *role) show() map[string]any {
+// Show implements auth.Role.
+func (r *role) Show() map[string]any {
 	seconds := func(d time.Duration) int64 { return int64(d / time.Second) }
 	boundType := "string"
 	if r.Bound.Glob {
 		boundType = "glob"
 	}
 	out := map[string]any{
-		"role_type": r.Type, "bound_audiences": list(r.Bound.Audiences), "bound_subject": r.Bound.Subject,
+		"role_type": r.Type, "bound_audiences": auth.Strings(r.Bound.Audiences), "bound_subject": r.Bound.Subject,
 		"bound_claims": r.Bound.Claims, "bound_claims_type": boundType, "claim_mappings": r.Mapped,
 		"expiration_leeway": seconds(r.Leeways.Expiration), "not_before_leeway": seconds(r.Leeways.NotBefore),
 		"clock_skew_leeway": seconds(r.Leeways.ClockSkew),
 		"user_claim":        r.User.Name, "user_claim_json_pointer": r.User.Pointer, "groups_claim": r.Groups,
-		"allowed_redirect_uris": list(r.Flow.Redirects), "oidc_scopes": list(r.Flow.Scopes), "max_age": seconds(r.Flow.MaxAge),
+		"allowed_redirect_uris": auth.Strings(r.Flow.Redirects), "oidc_scopes": auth.Strings(r.Flow.Scopes), "max_age": seconds(r.Flow.MaxAge),
 		"callback_mode": r.Flow.Mode, "verbose_oidc_logging": r.Flow.Verbose,
 	}
 	if r.Flow.Poll > 0 {
 		out["poll_interval"] = r.Flow.Poll
 	}
-	tokenparams.Show(&r.Token, out)
 	return out
 }
 
-func writeRole(_ context.Context, req *engines.Request, tx engines.Tx) (*engines.Response, error) {
-	name, err := auth.Name(req, "name")
-	if err != nil {
+// Set implements auth.Role.
+func (r *role) Set(f engines.Values) ([]string, error) {
+	if err := r.set(f); err != nil {
 		return nil, err
 	}
-	r, _, err := loadRole(tx, name)
-	if err != nil {
-		return nil, err
-	}
-	if r == nil {
-		r = &role{Name: name, Type: OIDCType, Flow: flowSettings{Mode: modeClient}}
-	}
-	if err := r.set(req.Fields); err != nil {
-		return nil, err
-	}
-	if err := r.check(); err != nil {
-		return nil, err
-	}
-	value, err := json.Marshal(r)
-	if err != nil {
-		return nil, engines.Internal(err)
-	}
-	var resp *engines.Response
-	if r.Token.MaxTTL > req.Mount.MaxTTL || r.Token.TTL > req.Mount.MaxTTL {
-		resp = &engines.Response{Warnings: []string{"token_ttl or token_max_ttl is greater than the mount's maximum TTL, to which the life of tokens is cut"}}
-	}
-	return resp, tx.Put(roleDir+name, value)
+	return nil, r.check()
 }
 
 // set takes over what was given.

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/coffer-secrets/coffer/auth"
 	"github.com/coffer-secrets/coffer/auth/signed"
 	"github.com/coffer-secrets/coffer/auth/upstream"
 	"github.com/coffer-secrets/coffer/engines"
@@ -49,20 +50,8 @@ func configFields() []engines.Field {
 	}
 }
 
-func loadConfig(tx engines.Tx) (*config, uint64, error) {
-	entry, err := tx.Get(configRow)
-	if err != nil || entry == nil {
-		return nil, 0, err
-	}
-	c := new(config)
-	if err := json.Unmarshal(entry.Value, c); err != nil {
-		return nil, 0, engines.Internal(err)
-	}
-	return c, entry.Version, nil
-}
-
 func readConfig(_ context.Context, _ *engines.Request, tx engines.Tx) (*engines.Response, error) {
-	c, _, err := loadConfig(tx)
+	c, _, err := auth.LoadRow[config](tx, configRow)
 	if err != nil {
 		return nil, err
 	}
@@ -70,16 +59,9 @@ func readConfig(_ context.Context, _ *engines.Request, tx engines.Tx) (*engines.
 		return nil, engines.NotFound()
 	}
 	return &engines.Response{Data: map[string]any{
-		"kubernetes_host": c.Host, "kubernetes_ca_cert": c.CAs, "pem_keys": list(c.Keys), "issuer": c.Issuer,
+		"kubernetes_host": c.Host, "kubernetes_ca_cert": c.CAs, "pem_keys": auth.Strings(c.Keys), "issuer": c.Issuer,
 		"disable_iss_validation": c.AnyIssuer, "disable_local_ca_jwt": c.NoPod, "token_reviewer_jwt_set": c.Reviewer != "",
 	}}, nil
-}
-
-func list(values []string) []string {
-	if values == nil {
-		return []string{}
-	}
-	return values
 }
 
 func writeConfig(_ context.Context, req *engines.Request, tx engines.Tx) (*engines.Response, error) {

@@ -1,7 +1,6 @@
 package kubernetes
 
 import (
-	"github.com/coffer-secrets/coffer/auth"
 	"github.com/coffer-secrets/coffer/auth/upstream"
 	"github.com/coffer-secrets/coffer/engines"
 )
@@ -37,25 +36,12 @@ func New(pod string) *engines.Engine {
 }
 
 func (e *engine) routes() []engines.Route {
-	name := engines.Field{Name: "name", Help: "The name of the role, in any case."}
-	return []engines.Route{
+	return append(roles.Routes(), []engines.Route{
 		{
 			Pattern: "config", Help: "Which cluster to ask, and how.", Fields: configFields(),
 			Ops: []engines.Op{
 				{Do: engines.Read, Handler: readConfig},
 				{Do: engines.Update, Trait: engines.Writes, Handler: writeConfig, Help: "Replace the configuration."},
-			},
-		},
-		{
-			Pattern: "role", Help: "List the roles.", Fields: auth.Paging(),
-			Ops: []engines.Op{{Do: engines.List, Handler: listRoles}},
-		},
-		{
-			Pattern: "role/{name}", Help: "Read, write and delete a role.", Fields: append([]engines.Field{name}, roleFields()...),
-			Ops: []engines.Op{
-				{Do: engines.Read, Handler: readRole},
-				{Do: engines.Update, Trait: engines.Writes, Handler: writeRole, Exists: roleExists, Help: "Write what is given of the role."},
-				{Do: engines.Delete, Trait: engines.Writes, Handler: deleteRole},
 			},
 		},
 		{
@@ -66,5 +52,5 @@ func (e *engine) routes() []engines.Route {
 			},
 			Ops: []engines.Op{{Do: engines.Update, Trait: engines.Writes, Ahead: e.review, Handler: login}},
 		},
-	}
+	}...)
 }

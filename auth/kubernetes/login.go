@@ -38,7 +38,7 @@ func (e *engine) review(_ context.Context, req *engines.Request, tx engines.Tx) 
 	if err != nil {
 		return nil, err
 	}
-	r, onRole, err := loadRole(tx, name)
+	r, onRole, err := roles.Load(tx, name)
 	if err != nil {
 		return nil, err
 	}
@@ -48,7 +48,7 @@ func (e *engine) review(_ context.Context, req *engines.Request, tx engines.Tx) 
 	if !auth.Allows(r.Token.BoundCIDRs, req.Caller.Addr) {
 		return nil, denied("permission denied")
 	}
-	c, onConfig, err := loadConfig(tx)
+	c, onConfig, err := auth.LoadRow[config](tx, configRow)
 	if err != nil {
 		return nil, err
 	}
@@ -81,11 +81,11 @@ func login(_ context.Context, req *engines.Request, tx engines.Tx) (*engines.Res
 	if err != nil {
 		return nil, err
 	}
-	_, onRole, err := loadRole(tx, name)
+	_, onRole, err := roles.Load(tx, name)
 	if err != nil {
 		return nil, err
 	}
-	_, onConfig, err := loadConfig(tx)
+	_, onConfig, err := auth.LoadRow[config](tx, configRow)
 	if err != nil {
 		return nil, err
 	}
@@ -320,7 +320,7 @@ func renew(_ context.Context, req *engines.Renewal, tx engines.Tx) (*engines.Tok
 	if err := json.Unmarshal(req.Private, &p); err != nil {
 		return nil, engines.Internal(err)
 	}
-	r, _, err := loadRole(tx, p.Role)
+	r, _, err := roles.Load(tx, p.Role)
 	if err != nil {
 		return nil, err
 	}

@@ -1,13 +1,10 @@
 package kubernetes
 
 import (
-	"context"
-	"encoding/json"
 	"slices"
 
 	"github.com/coffer-secrets/coffer/auth"
 	"github.com/coffer-secrets/coffer/engines"
-	"github.com/coffer-secrets/coffer/engines/tokenparams"
 )
 
 const roleDir = "role/"
@@ -41,86 +38,31 @@ func roleFields() []engines.Field {
 	}, auth.TokenFields("policies", "ttl", "max_ttl", "period", "bound_cidrs", "num_uses")...)
 }
 
-func loadRole(tx engines.Tx, name string) (*role, uint64, error) {
-	entry, err := tx.Get(roleDir + name)
-	if err != nil || entry == nil {
-		return nil, 0, err
-	}
-	r := new(role)
-	if err := json.Unmarshal(entry.Value, r); err != nil {
-		return nil, 0, engines.Internal(err)
-	}
-	return r, entry.Version, nil
+var roles = auth.Roles[role, *role]{
+	Dir: roleDir, Pattern: "role", Fields: roleFields(),
+	New: func(name string) *role { return &role{Name: name, AliasBy: byUID} },
 }
 
-func roleExists(_ context.Context, req *engines.Request, tx engines.Tx) (bool, error) {
-	name, err := auth.Name(req, "name")
-	if err != nil {
-		return false, err
-	}
-	r, _, err := loadRole(tx, name)
-	return r != nil, err
-}
+// TokenParams implements auth.Role.
+func (r *role) TokenParams() *engines.TokenParams { return &r.Token }
 
-func listRoles(_ context.Context, req *engines.Request, tx engines.Tx) (*engines.Response, error) {
-	return auth.List(req, tx, roleDir)
-}
-
-func deleteRole(_ context.Context, req *engines.Request, tx engines.Tx) (*engines.Response, error) {
-	name, err := auth.Name(req, "name")
-	if err != nil {
-		return nil, err
-	}
-	return nil, tx.Delete(roleDir + name)
-}
-
-func readRole(_ context.Context, req *engines.Request, tx engines.Tx) (*engines.Response, error) {
-	name, err := auth.Name(req, "name")
-	if err != nil {
-		return nil, err
-	}
-	r, _, err := loadRole(tx, name)
-	if err != nil {
-		return nil, err
-	}
-	if r == nil {
-		return nil, engines.NotFound()
-	}
-	out := map[string]any{
-		"bound_service_account_names": list(r.Accounts), "bound_service_account_namespaces": list(r.Namespaces),
+// Show implements auth.Role.
+func (r *role) Show() map[string]any {
+	return map[string]any{
+		"bound_service_account_names": auth.Strings(r.Accounts), "bound_service_account_namespaces": auth.Strings(r.Namespaces),
 		"bound_service_account_namespace_selector": r.Selector, "audience": r.Audience, "alias_name_source": r.AliasBy,
 	}
-	tokenparams.Show(&r.Token, out)
-	return &engines.Response{Data: out}, nil
 }
 
-func writeRole(_ context.Context, req *engines.Request, tx engines.Tx) (*engines.Response, error) {
-	name, err := auth.Name(req, "name")
-	if err != nil {
+// Set implements auth.Role.
+func (r *role) Set(f engines.Values) (warnings []string, err error) {
+	if err := r.set(f); err != nil {
 		return nil, err
 	}
-	r, _, err := loadRole(tx, name)
-	if err != nil {
-		return nil, err
-	}
-	if r == nil {
-		r = &role{Name: name, AliasBy: byUID}
-	}
-	if err := r.set(req.Fields); err != nil {
-		return nil, err
-	}
-	value, err := json.Marshal(r)
-	if err != nil {
-		return nil, engines.Internal(err)
-	}
-	resp := &engines.Response{}
 	if r.Audience == "" {
-		resp.Warnings = append(resp.Warnings, "the role has no audience: tokens that are for others than Coffer are taken too")
+		warnings = append(warnings, "the role has no audience: tokens that are for others than Coffer are taken too")
 	}
-	if r.Token.MaxTTL > req.Mount.MaxTTL || r.Token.TTL > req.Mount.MaxTTL {
-		resp.Warnings = append(resp.Warnings, "token_ttl or token_max_ttl is greater than the mount's maximum TTL, to which the life of tokens is cut")
-	}
-	return resp, tx.Put(roleDir+name, value)
+	return warnings, nil
 }
 
 // set takes over what was given, and checks the whole.
