@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/coffer-secrets/coffer/engines"
+	"github.com/coffer-secrets/coffer/engines/usernames"
 )
 
 const (
@@ -192,7 +193,7 @@ func (c *connection) options(v *engines.Values) {
 
 // check tells what is wrong with a connection, without asking the database.
 func (c *connection) check() error {
-	if len(c.URL) > maxURL || len(c.Username) > maxURL || len(c.UsernameTemplate) > maxTemplate || len(c.AllowedRoles) > maxList {
+	if len(c.URL) > maxURL || len(c.Username) > maxURL || len(c.UsernameTemplate) > usernames.MaxTemplate || len(c.AllowedRoles) > maxList {
 		return engines.Invalidf("the connection is too long: connection_url and username take %d bytes, allowed_roles %d entries", maxURL, maxList)
 	}
 	for name, value := range c.Options {
@@ -228,7 +229,7 @@ func checkStatements(p *Plugin, field string, statements []string) error {
 }
 
 // names are how users of the connection are called.
-func (c *connection) names() (*names, error) {
+func (c *connection) names() (*usernames.Template, error) {
 	text := c.UsernameTemplate
 	if text == "" {
 		text = c.plugin.Username

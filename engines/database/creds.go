@@ -111,7 +111,7 @@ func newUser(req *engines.Request, c *connection, r *role) (*User, error) {
 		return nil, engines.Internal(err)
 	}
 	u := &User{Statements: r.Creation, Rollback: r.Rollback}
-	if u.Name, err = template.make(input{DisplayName: req.Caller.DisplayName, RoleName: req.Fields.String("name")}, req.Now); err != nil {
+	if u.Name, err = template.Make(map[string]string{"DisplayName": req.Caller.DisplayName, "RoleName": req.Fields.String("name")}, req.Now); err != nil {
 		return nil, engines.Invalidf("%s", err.Error())
 	}
 	if u.Name == c.Username {
