@@ -7,11 +7,15 @@ import (
 	"net/http"
 	"testing"
 	"time"
+
+	"github.com/coffer-secrets/coffer/testing/harness/netns"
 )
 
 const (
 	settleTimeout = 90 * time.Second
 	settlePause   = 50 * time.Millisecond
+	// clusterPort is that of nodes with an address of their own.
+	clusterPort = "8201"
 )
 
 // Cluster is some nodes that act as one, each a process of its own.
@@ -21,14 +25,32 @@ type Cluster struct {
 }
 
 // StartCluster starts nodes that all vote, unsealed. Their cluster ports stay the
-// same over a Restart.
+// same over a Restart. When the test ends, those that still run and serve must have
+// one state.
 func StartCluster(t testing.TB, size int, options Options) *Cluster {
 	t.Helper()
+	return startCluster(t, make([]*netns.Host, size), options)
+}
+
+// StartClusterOn is StartCluster with a node on each of these hosts.
+func StartClusterOn(t testing.TB, hosts []*netns.Host, options Options) *Cluster {
+	t.Helper()
+	return startCluster(t, hosts, options)
+}
+
+func startCluster(t testing.TB, hosts []*netns.Host, options Options) *Cluster {
+	t.Helper()
 	c := &Cluster{t: t}
-	for i := range size {
+	for i, host := range hosts {
 		o := options
-		o.NodeID = fmt.Sprintf("node-%d", i+1)
-		o.Extra += fmt.Sprintf("\ncluster_addr = \"https://%s\"\n", freeAddress(t))
+		o.NodeID, o.Host = fmt.Sprintf("node-%d", i+1), host
+		address := ""
+		if host == nil {
+			address = freeAddress(t)
+		} else {
+			address = net.JoinHostPort(host.Addr.String(), clusterPort)
+		}
+		o.Extra += fmt.Sprintf("\ncluster_addr = \"https://%s\"\n", address)
 		if i > 0 {
 			o.Uninitialized = true
 			o.Storage += fmt.Sprintf("\nretry_join {\n  leader_api_addr = %q\n}\n", c.Nodes[0].Address)
@@ -43,7 +65,8 @@ func StartCluster(t testing.TB, size int, options Options) *Cluster {
 		n.RootToken, n.Keys = first.RootToken, first.Keys
 		c.Unseal(n)
 	}
-	c.Await("all nodes to vote", func() bool { return c.voters() == size })
+	c.Await("all nodes to vote", func() bool { return c.voters() == len(hosts) })
+	t.Cleanup(c.verify)
 	return c
 }
 

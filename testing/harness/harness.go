@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -17,6 +18,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/coffer-secrets/coffer/testing/harness/netns"
 )
 
 // Timeouts of what a test waits for; a slow machine stays far below them.
@@ -41,6 +44,8 @@ type Options struct {
 	NodeID string
 	// Uninitialized leaves the server as it starts for the first time.
 	Uninitialized bool
+	// Host is where the server runs; nil: on this machine's loopback.
+	Host *netns.Host
 }
 
 // Server is a server process under test. Its methods are for the test's own
@@ -71,7 +76,11 @@ func Start(t testing.TB, options Options) *Server {
 		MaxIdleConnsPerHost: 256,
 	}}}
 	t.Cleanup(s.cleanup)
-	s.launch("127.0.0.1:0")
+	if options.Host != nil {
+		s.launch(net.JoinHostPort(options.Host.Addr.String(), "0"))
+	} else {
+		s.launch("127.0.0.1:0")
+	}
 	if !options.Uninitialized {
 		s.Init()
 		s.Unseal()
@@ -122,7 +131,8 @@ func (s *Server) start(address string) error {
 	}
 	defer func() { _ = log.Close() }()
 	args := append([]string{"server", "-config=" + config}, s.options.Args...)
-	cmd := exec.CommandContext(context.Background(), Binary(s.t), args...) // #nosec G204 -- the binary under test
+	host := cmp.Or(s.options.Host, new(netns.Host))
+	cmd := host.Command(context.Background(), Binary(s.t), args...)
 	cmd.Env, cmd.Stderr = append(Environment(), s.options.Env...), log
 	stdout, err := cmd.StdoutPipe()
 	if err != nil {

@@ -76,6 +76,7 @@ func NewCluster(t testing.TB, size int, list ...Option) *Cluster {
 		cancel()
 		s.Unseal()
 	}
+	t.Cleanup(c.verify)
 	return c
 }
 
@@ -278,34 +279,55 @@ func (c *Cluster) StepDown() {
 	}
 }
 
-// Equal waits until all nodes that are not cut off stand at one index, and fails
-// the test unless their states are the same.
+// verify is what must hold of every cluster at the end of its test.
+func (c *Cluster) verify() {
+	if !c.t.Failed() {
+		c.Equal()
+	}
+}
+
+// Equal waits until all nodes that run and are not cut off stand at one index, and
+// fails the test unless their states are the same.
 func (c *Cluster) Equal() {
 	c.t.Helper()
 	deadline := time.Now().Add(patience)
 	for time.Now().Before(deadline) {
 		sums, indexes := make(map[[32]byte]bool), make(map[uint64]bool)
-		for _, s := range append(c.Followers(), c.Leader()) {
-			ctx, cancel := context.WithTimeout(c.t.Context(), patience)
-			err := s.Node.WaitApplied(ctx, c.Leader().Node.Status().Applied)
-			cancel()
-			if err != nil {
-				c.t.Fatal(err)
-			}
+		newest := uint64(0)
+		for _, s := range c.connected() {
 			view := s.Node.Local()
 			sum, err := view.Checksum()
 			indexes[view.Index()], sums[sum] = true, true
+			newest = max(newest, view.Index())
 			view.Close()
 			if err != nil {
 				c.t.Fatal(err)
 			}
 		}
-		if len(indexes) == 1 {
-			if len(sums) != 1 {
+		if len(indexes) <= 1 {
+			if len(sums) > 1 {
 				c.t.Error("the nodes' states differ at one index")
 			}
 			return
 		}
+		for _, s := range c.connected() {
+			ctx, cancel := context.WithDeadline(context.Background(), deadline)
+			_ = s.Node.WaitApplied(ctx, newest) // the next look shows
+			cancel()
+		}
 	}
 	c.t.Error("the nodes do not come to one index")
+}
+
+// connected are the nodes that run and are not cut off.
+func (c *Cluster) connected() []*Server {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	var out []*Server
+	for _, s := range c.Nodes {
+		if s.http != nil && !s.opts.member.cut {
+			out = append(out, s)
+		}
+	}
+	return out
 }
