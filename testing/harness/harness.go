@@ -49,7 +49,7 @@ type Options struct {
 }
 
 // Server is a server process under test. Its methods are for the test's own
-// goroutine, but for Do, which any may call.
+// goroutine, but for Do and Send, which any may call.
 type Server struct {
 	// Address is the URL of the listener. It stays over a Restart.
 	Address string
@@ -266,6 +266,16 @@ func (s *Server) Unseal() {
 // that is not nil is sent as JSON. A server that does not answer is status 0.
 func (s *Server) Do(method, path, token string, body any) (status int, answer []byte) {
 	s.t.Helper()
+	header := make(http.Header)
+	if token != "" {
+		header.Set("X-Vault-Token", token)
+	}
+	return s.Send(method, path, header, body)
+}
+
+// Send is Do with any header.
+func (s *Server) Send(method, path string, header http.Header, body any) (status int, answer []byte) {
+	s.t.Helper()
 	var payload io.Reader
 	if body != nil {
 		text, err := json.Marshal(body)
@@ -280,9 +290,7 @@ func (s *Server) Do(method, path, token string, body any) (status int, answer []
 		s.t.Errorf("make a request: %s", err)
 		return 0, nil
 	}
-	if token != "" {
-		req.Header.Set("X-Vault-Token", token)
-	}
+	req.Header = header
 	resp, err := s.http.Do(req)
 	if err != nil {
 		return 0, []byte(err.Error())
