@@ -1,11 +1,6 @@
 package cluster
 
 import (
-	"io"
-
-	"github.com/cockroachdb/pebble/v2/vfs"
-	"github.com/hashicorp/raft"
-
 	"github.com/coffer-secrets/coffer/fsm"
 )
 
@@ -18,18 +13,6 @@ func NewClusterClock(c Clock, stamp int64) *ClusterClock { return newClusterCloc
 func (c *clusterClock) Now() int64                    { return c.now() }
 func (c *clusterClock) Applied(stamp int64, own bool) { c.applied(stamp, own) }
 func (c *clusterClock) Replayed(stamp int64)          { c.replayed(stamp) }
-
-// OpenOn opens a node whose files, but the log, term and vote, are on fs.
-func OpenOn(config Config, fs vfs.FS, journal interface {
-	raft.LogStore
-	raft.StableStore
-	io.Closer
-},
-) (*Node, error) {
-	return open(config, parts{fs: fs, stores: func(c *Config, halt func(error)) (*stores, error) {
-		return &stores{stable: journal, log: newCheckedLog(journal, c.StallTimeout, halt)}, nil
-	}})
-}
 
 // WALLog is a log in raft-wal.
 type WALLog = walLog

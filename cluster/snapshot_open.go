@@ -89,11 +89,16 @@ func (s *SnapshotStore) openHeld(id string, o *openSnapshot) (*raft.SnapshotMeta
 	return &meta.Raft, r, err
 }
 
-// snapshotReader lets its snapshot go when it is closed.
+// snapshotReader lets its snapshot go when it is closed. Raft closes what it had
+// restored from once more after the state machine.
 type snapshotReader struct {
 	io.ReadCloser
 	release func() error
+	closed  sync.Once
 }
 
 // Close implements io.Closer.
-func (r *snapshotReader) Close() error { return errors.Join(r.ReadCloser.Close(), r.release()) }
+func (r *snapshotReader) Close() (err error) {
+	r.closed.Do(func() { err = errors.Join(r.ReadCloser.Close(), r.release()) })
+	return err
+}

@@ -1,0 +1,68 @@
+package sim_test
+
+import (
+	"flag"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/coffer-secrets/coffer/testing/chaos/sim"
+)
+
+var (
+	first = flag.Uint64("seed", 1, "the first seed")
+	count = flag.Uint64("schedules", 40, "how many schedules")
+)
+
+func run(t *testing.T, s sim.Schedule) (*sim.Result, error) {
+	t.Helper()
+	var out *sim.Result
+	var h *sim.History
+	var err error
+	synctest.Test(t, func(*testing.T) { out, h, err = sim.Run(s) })
+	if err != nil {
+		return out, err
+	}
+	return out, h.Check()
+}
+
+func schedule(seed uint64) sim.Schedule {
+	return sim.Schedule{Seed: seed, Nodes: 3 + 2*int(seed%2), Clients: 6, Duration: 10 * time.Second}
+}
+
+// TestSchedules runs schedules one after the other from a seed on.
+func TestSchedules(t *testing.T) {
+	operations, unknown, faults := 0, 0, 0
+	for seed := *first; seed < *first+*count; seed++ {
+		out, err := run(t, schedule(seed))
+		if err != nil {
+			t.Fatalf("seed %d: %v\n%+v", seed, err, out)
+		}
+		operations, unknown, faults = operations+out.Operations, unknown+out.Unknown, faults+len(out.Faults)
+	}
+	t.Logf("%d schedules: %d operations, %d of unknown outcome, %d faults", *count, operations, unknown, faults)
+}
+
+// TestBugs makes a mistake on purpose: some schedule must find it.
+func TestBugs(t *testing.T) {
+	t.Parallel()
+	for name, bugs := range map[string]sim.Bugs{
+		"reads without asking the leader": {LocalReads: true},
+		"another request id for each try": {ForgetIDs: true},
+		"votes that a crash forgets":      {ForgetVotes: true},
+		"entries that a crash forgets":    {ForgetLog: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			for seed := range uint64(200) {
+				s := schedule(seed)
+				s.Bugs = bugs
+				if _, err := run(t, s); err != nil {
+					t.Logf("found with seed %d: %v", seed, err)
+					return
+				}
+			}
+			t.Error("no schedule found it")
+		})
+	}
+}
