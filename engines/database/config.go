@@ -3,9 +3,11 @@ package database
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"maps"
 	"regexp"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/coffer-secrets/coffer/engines"
@@ -185,7 +187,7 @@ func (c *connection) options(v *engines.Values) {
 			kept[f.Name] = value
 		}
 		if v.Has(f.Name) {
-			kept[f.Name] = v.String(f.Name)
+			kept[f.Name] = fmt.Sprint(v.Get(f.Name))
 		}
 	}
 	c.Options = kept
@@ -288,7 +290,17 @@ func (e *engine) then(m engines.Mount, names ...string) *engines.Response {
 // literalPassword finds passwords that somebody wrote into a URL.
 var literalPassword = regexp.MustCompile(`(://[^:/@]*:)[^@]*(@)|((?i:password)\s*=\s*)('(?:[^'\\]|\\.)*'|[^\s&]+)`) //nolint:gochecknoglobals // a constant
 
+// passwordOfDSN finds those in what MySQL's driver takes: user:password@tcp(host).
+var passwordOfDSN = regexp.MustCompile(`(?s)^([^:/@]*:)(?:.*(@\w*\()|[^/].*(@/))`) //nolint:gochecknoglobals // a constant
+
 func maskURL(url string) string {
+	if found := passwordOfDSN.FindStringSubmatch(url); found != nil {
+		end := found[2] + found[3]
+		if found[0] == found[1]+"{{password}}"+end {
+			return url
+		}
+		return found[1] + "*****" + end + url[len(found[0]):]
+	}
 	return literalPassword.ReplaceAllStringFunc(url, func(found string) string {
 		parts := literalPassword.FindStringSubmatch(found)
 		if parts[1]+"{{password}}"+parts[2] == found || parts[3] != "" && parts[4] == "{{password}}" {
@@ -307,15 +319,18 @@ func (e *engine) readConnection(_ context.Context, req *engines.Request, tx engi
 		return nil, engines.NotFound()
 	}
 	details := map[string]any{
-		"connection_url": maskURL(c.URL), "username": c.Username,
+		"username":             c.Username,
 		"max_open_connections": c.MaxOpen, "max_idle_connections": c.MaxIdle, "max_connection_lifetime": c.MaxLifetime.String(),
+	}
+	if c.URL != "" {
+		details["connection_url"] = maskURL(c.URL)
 	}
 	if c.UsernameTemplate != "" {
 		details["username_template"] = c.UsernameTemplate
 	}
 	for _, f := range c.plugin.Fields {
 		if value, ok := c.Options[f.Name]; ok && !f.Secret {
-			details[f.Name] = value
+			details[f.Name] = shown(&f, value)
 		}
 	}
 	return &engines.Response{Data: map[string]any{
@@ -323,6 +338,19 @@ func (e *engine) readConnection(_ context.Context, req *engines.Request, tx engi
 		"connection_details": details, "password_policy": c.PasswordPolicy, "verify_connection": c.Verify,
 		"root_credentials_rotate_statements": orEmpty(c.RootStatements),
 	}}, nil
+}
+
+// shown is the value of an option as its field has it.
+func shown(f *engines.Field, value string) any {
+	switch f.Type {
+	case engines.Bool:
+		return value == "true"
+	case engines.Int:
+		if n, err := strconv.ParseInt(value, 10, 64); err == nil {
+			return n
+		}
+	}
+	return value
 }
 
 // orEmpty is shown as [] rather than null.

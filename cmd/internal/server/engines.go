@@ -9,11 +9,12 @@ import (
 	"github.com/coffer-secrets/coffer/engines"
 	"github.com/coffer-secrets/coffer/engines/cubbyhole"
 	"github.com/coffer-secrets/coffer/engines/database"
+	"github.com/coffer-secrets/coffer/engines/database/mysql"
 	"github.com/coffer-secrets/coffer/engines/database/postgres"
 	"github.com/coffer-secrets/coffer/engines/kv"
 )
 
 // engineList is every engine that the binary has.
 func engineList() []*engines.Engine {
-	return []*engines.Engine{kv.New(), cubbyhole.New(), approle.New(), cert.New(), jwt.New(), jwt.NewOIDC(), kubernetes.New(""), userpass.New(), database.New(postgres.Plugin())}
+	return []*engines.Engine{kv.New(), cubbyhole.New(), approle.New(), cert.New(), jwt.New(), jwt.NewOIDC(), kubernetes.New(""), userpass.New(), database.New(append(mysql.Plugins(), postgres.Plugin())...)}
 }
