@@ -84,6 +84,9 @@ type Config struct {
 	// ReadIndex asks the node that leads, named by its id, for what its ReadIndex
 	// returns; nil: only the leader reads.
 	ReadIndex func(ctx context.Context, leader string) (uint64, error)
+	// Knows is the newest version of the format of commands that another member
+	// says it knows; 0: nothing is known of it. nil: of none.
+	Knows func(member string) uint32
 	// HoldTimeout bounds how long a read waits for a leader. 0: ten times the
 	// ElectionTimeout.
 	HoldTimeout time.Duration

@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"github.com/coffer-secrets/coffer/fsm"
+	"github.com/coffer-secrets/coffer/fsm/fsmpb"
 )
 
 // ClusterClock and its methods are for the tests of cluster time, whose cases
@@ -30,4 +31,10 @@ func OpenWithSegments(config Config, bytes int) (*Node, error) {
 	return open(config, parts{fs: fsm.PrivateFS(), stores: func(c *Config, halt func(error)) (*stores, error) {
 		return openStoresOf(c, halt, bytes)
 	}})
+}
+
+// OpenLater opens a node of a later release, which knows version 2 of commands:
+// the one that needs it and how it is written are the test's.
+func OpenLater(config Config, needs func(*fsmpb.Command) uint32, encode func(*fsmpb.Command) ([]byte, error)) (*Node, error) {
+	return open(config, parts{fs: fsm.PrivateFS(), stores: openStores, format: format{newest: 2, needs: needs, encode: encode}})
 }

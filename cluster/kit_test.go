@@ -127,6 +127,7 @@ type network struct {
 	t     *testing.T
 	dir   string
 	edit  func(*cluster.Config)
+	open  func(cluster.Config) (*cluster.Node, error) // nil: as any node
 	mu    sync.Mutex
 	trans map[string]*raft.InmemTransport
 	cut   map[string]bool
@@ -137,8 +138,14 @@ type network struct {
 // newNetwork starts nodes named a, b, c ...; the first founds the cluster.
 func newNetwork(t *testing.T, size int, edit func(*cluster.Config)) *network {
 	t.Helper()
+	return newNetworkOf(t, size, edit, nil)
+}
+
+// newNetworkOf is newNetwork with nodes that are opened in another way.
+func newNetworkOf(t *testing.T, size int, edit func(*cluster.Config), open func(cluster.Config) (*cluster.Node, error)) *network {
+	t.Helper()
 	w := &network{
-		t: t, dir: t.TempDir(), edit: edit, trans: make(map[string]*raft.InmemTransport), cut: make(map[string]bool),
+		t: t, dir: t.TempDir(), edit: edit, open: open, trans: make(map[string]*raft.InmemTransport), cut: make(map[string]bool),
 		nodes: make(map[string]*cluster.Node), fatal: make(map[string]chan error),
 	}
 	ids := make([]string, size)
@@ -167,7 +174,16 @@ func (w *network) start(id string) *cluster.Node {
 	if w.edit != nil {
 		w.edit(&c)
 	}
-	n := open(w.t, c)
+	var n *cluster.Node
+	if w.open == nil {
+		n = open(w.t, c)
+	} else {
+		var err error
+		if n, err = w.open(c); err != nil {
+			w.t.Fatal(err)
+		}
+		w.t.Cleanup(func() { _ = n.Close() })
+	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.trans[id], w.nodes[id], w.fatal[id] = trans, n, fatal

@@ -26,6 +26,8 @@ type lead struct {
 type leading struct {
 	// term is the one that this node leads or has last led.
 	term atomic.Uint64
+	// refusing is since when a transfer of leadership blocks commands.
+	refusing atomic.Int64
 
 	mu      sync.Mutex
 	lead    *lead         // nil while this node does not lead
@@ -152,7 +154,9 @@ func (n *Node) leaderTerm() (uint64, bool) {
 // Raft, since that does not reach the state machine, whose applied index would
 // then stay behind the commit index.
 func (n *Node) proposeNothing(term uint64) error {
-	data, err := fsm.Encode(&fsmpb.Command{Version: fsm.CommandVersion, FenceTerm: term, Time: n.clock.now()})
+	nothing := &fsmpb.Command{FenceTerm: term, Time: n.clock.now()}
+	nothing.Version = fsm.Needs(nothing)
+	data, err := fsm.Encode(nothing)
 	if err != nil {
 		return err
 	}

@@ -37,6 +37,8 @@ var (
 	// ErrLogLost is wrapped by the error of Open for a log that ends before what
 	// the store has applied: entries that were acknowledged are gone from it.
 	ErrLogLost = errors.New("cluster: the Raft log has lost entries")
+	// ErrTooNew: a member runs a release that does not know the command.
+	ErrTooNew = errors.New("cluster: not every member knows this command yet")
 	// ErrRestoring: another snapshot is being restored.
 	ErrRestoring = errors.New("cluster: a snapshot is being restored already")
 )
@@ -49,6 +51,7 @@ type Node struct {
 	stores    *stores
 	snapshots *SnapshotStore
 	store     *fsm.Store
+	format    format
 	clock     *clusterClock
 	started   uint64 // last index of the log when the process started
 	rounds    rounds // of confirmations as the leader
@@ -62,8 +65,7 @@ type Node struct {
 	failure  error // why, set before halted is closed
 	close    func() error
 
-	refusing atomic.Int64 // since when a transfer of leadership blocks commands
-	leading  leading
+	leading leading
 
 	restoring sync.Mutex // held while a snapshot of an operator's replaces the state
 }
@@ -78,13 +80,17 @@ func Open(config Config) (*Node, error) {
 type parts struct {
 	fs     vfs.FS // of the state and the snapshots
 	stores func(c *Config, halt func(error)) (*stores, error)
+	format format // that of this release if it is not set
 }
 
 func open(config Config, p parts) (*Node, error) {
 	if err := config.complete(); err != nil {
 		return nil, err
 	}
-	n := &Node{config: config, closing: make(chan struct{}), halted: make(chan struct{})}
+	n := &Node{config: config, format: p.format, closing: make(chan struct{}), halted: make(chan struct{})}
+	if n.format.needs == nil {
+		n.format = ownFormat()
+	}
 	n.close = sync.OnceValue(n.shutdown)
 	n.leading.changed = make(chan struct{})
 	if err := n.open(p); err != nil {

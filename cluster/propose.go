@@ -24,7 +24,8 @@ var errTransferStuck = errors.New("cluster: a transfer of leadership does not en
 //
 // A command out of bounds is answered Invalid without being proposed. The
 // errors are ErrNotLeader and ErrNotProposed, with which it was not and will
-// not be applied, and ErrUnknown; the error of the context is wrapped too.
+// not be applied, and ErrUnknown; the error of the context is wrapped too. With
+// ErrNotProposed may stand ErrTooNew.
 func (n *Node) Propose(ctx context.Context, cmd *fsmpb.Command) (fsm.Result, error) {
 	if !n.inflight.enter() {
 		return fsm.Result{}, fmt.Errorf("%w: %w", ErrNotProposed, ErrClosed)
@@ -36,8 +37,11 @@ func (n *Node) Propose(ctx context.Context, cmd *fsmpb.Command) (fsm.Result, err
 	if n.raft.State() != raft.Leader {
 		return fsm.Result{}, ErrNotLeader
 	}
-	cmd.Version, cmd.Time = fsm.CommandVersion, n.clock.now()
-	data, err := fsm.Encode(cmd)
+	if cmd.Version = n.format.needs(cmd); cmd.Version > n.CommandVersion() {
+		return fsm.Result{}, fmt.Errorf("%w: %w", ErrNotProposed, ErrTooNew)
+	}
+	cmd.Time = n.clock.now()
+	data, err := n.format.encode(cmd)
 	if err != nil {
 		return fsm.Result{Code: fsm.Invalid}, nil // an outcome, as it would be in the log
 	}
@@ -79,13 +83,13 @@ func (n *Node) proposeError(err error) error {
 // to end one (hashicorp/raft issue 696), and only a restart helps.
 func (n *Node) noteTransfer(refused bool) {
 	if !refused {
-		if n.refusing.Load() != 0 {
-			n.refusing.Store(0)
+		if n.leading.refusing.Load() != 0 {
+			n.leading.refusing.Store(0)
 		}
 		return
 	}
 	now := int64(n.config.Clock.Monotonic())
-	if !n.refusing.CompareAndSwap(0, now) && now-n.refusing.Load() > int64(n.config.StallTimeout) {
+	if !n.leading.refusing.CompareAndSwap(0, now) && now-n.leading.refusing.Load() > int64(n.config.StallTimeout) {
 		go n.halt(errTransferStuck)
 	}
 }

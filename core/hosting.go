@@ -45,7 +45,7 @@ func (c *Core) memberStatus() members.Status {
 	out := members.Status{Leads: s.Leader, Term: s.Term, Index: s.Committed}
 	for _, m := range s.Members {
 		out.Members = append(out.Members, members.Member{
-			ID: m.ID, Address: hostPort(m.Address), Leader: m.Leader, Voter: m.Voter, Self: m.ID == s.ID,
+			ID: m.ID, Address: hostPort(m.Address), Leader: m.Leader, Voter: m.Voter, Self: m.ID == s.ID, Version: m.Version,
 		})
 	}
 	return out

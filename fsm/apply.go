@@ -216,6 +216,7 @@ func (t *txn) apply(e *Entry) (Result, error) {
 	if err != nil {
 		return Result{}, err
 	}
+	t.s.speak(cmd.GetVersion())
 	if Validate(cmd) != nil {
 		return Result{Code: Invalid, Index: e.Index}, t.advance(e, 0)
 	}

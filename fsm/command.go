@@ -11,9 +11,6 @@ import (
 	"github.com/coffer-secrets/coffer/fsm/fsmpb"
 )
 
-// CommandVersion is the format version that this package writes and reads.
-const CommandVersion = 1
-
 // Bounds of a command. One beyond them is answered Invalid, whoever proposed
 // it, on every replica alike.
 const (
@@ -125,10 +122,10 @@ func Decode(data []byte) (*fsmpb.Command, error) {
 	if err := proto.Unmarshal(data, cmd); err != nil {
 		return nil, fmt.Errorf("%w: %w", errUnknown, err)
 	}
-	if cmd.GetVersion() != CommandVersion {
-		return nil, fmt.Errorf("%w: version %d", errUnknown, cmd.GetVersion())
+	if v := cmd.GetVersion(); v == 0 || v > CommandVersion {
+		return nil, fmt.Errorf("%w: version %d, this release knows %d: the node needs the release that the others run", errUnknown, v, CommandVersion)
 	}
-	if cmd.GetKind() != "" {
+	if Needs(cmd) > CommandVersion {
 		return nil, fmt.Errorf("%w: kind %q", errUnknown, cmd.GetKind())
 	}
 	if hasUnknown(cmd) {
@@ -159,10 +156,8 @@ func hasUnknown(cmd *fsmpb.Command) bool {
 // error wraps ErrInvalid and names no key and no value.
 func Validate(cmd *fsmpb.Command) error {
 	switch {
-	case cmd.GetVersion() != CommandVersion:
-		return invalid("version %d, this is version %d", cmd.GetVersion(), CommandVersion)
-	case cmd.GetKind() != "":
-		return invalid("unknown kind")
+	case cmd.GetVersion() < Needs(cmd) || cmd.GetVersion() > CommandVersion:
+		return invalid("version %d, it needs %d and this release knows %d", cmd.GetVersion(), Needs(cmd), CommandVersion)
 	case cmd.GetTime() < 0:
 		return invalid("negative time")
 	case len(cmd.GetRequestId()) != 0 && len(cmd.GetRequestId()) != requestIDBytes:

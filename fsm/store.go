@@ -87,6 +87,7 @@ type Store struct {
 	closed   bool
 
 	current atomic.Pointer[version]
+	spoken  atomic.Uint32
 }
 
 // Open opens the store in a folder, or makes an empty one. What a crash left

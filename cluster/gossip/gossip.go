@@ -25,7 +25,9 @@ type Meta struct {
 	// APIAddr is where it answers clients.
 	APIAddr string `json:"a"`
 	Version string `json:"v"`
-	Sealed  bool   `json:"s,omitempty"`
+	// Commands is the newest version of the format of commands that it knows.
+	Commands uint32 `json:"c,omitempty"`
+	Sealed   bool   `json:"s,omitempty"`
 }
 
 // Peer is another node, as gossip has it.

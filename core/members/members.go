@@ -29,6 +29,8 @@ type Member struct {
 	Leader, Voter bool
 	// Self says that it is this node.
 	Self bool
+	// Version is what it runs; empty if it has not told this node.
+	Version string
 }
 
 // Status is what this node knows of the cluster.

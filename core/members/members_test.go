@@ -15,6 +15,7 @@ import (
 	"github.com/coffer-secrets/coffer/core/joining"
 	"github.com/coffer-secrets/coffer/core/members"
 	"github.com/coffer-secrets/coffer/core/state"
+	"github.com/coffer-secrets/coffer/engines"
 	"github.com/coffer-secrets/coffer/seal"
 	"github.com/coffer-secrets/coffer/testing/kit"
 )
@@ -255,5 +256,30 @@ func TestRoutes(t *testing.T) {
 	}
 	for _, path := range []string{"configuration", "autopilot/state", "autopilot/configuration"} {
 		s.Must(http.StatusForbidden, kit.Request{Path: "sys/storage/raft/" + path, Token: s.Login("default")})
+	}
+}
+
+// TestStateTellsWhatMembersRun tells the version that a member says it runs, rather
+// than the one it has joined with.
+func TestStateTellsWhatMembersRun(t *testing.T) {
+	t.Parallel()
+	s := newScene(t, members.Member{ID: "b", Version: "2.0"}, members.Member{ID: "c"})
+	var report *engines.Response
+	for _, route := range s.pilot.Routes() {
+		if !strings.HasSuffix(route.Pattern, "autopilot/state") {
+			continue
+		}
+		if _, err := s.store.Update(t.Context(), func(tx *state.Tx) (err error) {
+			report, err = route.Ops[0].Handler(t.Context(), nil, tx.Region(nil))
+			return err
+		}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	servers := report.Data.(map[string]any)["servers"].(map[string]any)
+	for id, want := range map[string]string{"b": "2.0", "c": ""} {
+		if got := servers[id].(map[string]any)["version"]; got != want {
+			t.Errorf("%s runs %q, want %q", id, got, want)
+		}
 	}
 }

@@ -209,6 +209,9 @@ func (p *Pilot) report(tx *state.Tx) (map[string]any, error) {
 		}
 		version := p.deps.Version
 		if !m.Self {
+			version = m.Version
+		}
+		if version == "" { // what it said when it joined
 			if version, _, _, err = joining.Known(tx, m.ID); err != nil {
 				return nil, err
 			}

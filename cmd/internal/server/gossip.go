@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/coffer-secrets/coffer/cluster/gossip"
+	"github.com/coffer-secrets/coffer/fsm"
 )
 
 // startGossip begins to talk with the other nodes about who is there.
@@ -17,13 +18,13 @@ func (s *Server) startGossip(ctx context.Context) error {
 			return names
 		},
 		Meta: func() gossip.Meta {
-			return gossip.Meta{APIAddr: s.cfg.APIAddr, Version: s.build.Version, Sealed: s.core.Unsealed() == nil}
+			return gossip.Meta{APIAddr: s.cfg.APIAddr, Version: s.build.Version, Commands: fsm.CommandVersion, Sealed: s.core.Unsealed() == nil}
 		},
 	})
 	if err != nil {
 		return err
 	}
-	s.node.gossip.Store(g)
+	s.peers.gossip.Store(g)
 	s.later(g.Close)
 	return nil
 }

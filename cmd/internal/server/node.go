@@ -5,11 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/coffer-secrets/coffer/cluster"
-	"github.com/coffer-secrets/coffer/cluster/gossip"
 	"github.com/coffer-secrets/coffer/core"
 	"github.com/coffer-secrets/coffer/core/state"
 	"github.com/coffer-secrets/coffer/fsm"
@@ -24,8 +22,7 @@ type node struct {
 	address string
 	cancel  context.CancelFunc
 	done    chan struct{}
-	// gossip tells of the others, once it has been started.
-	gossip atomic.Pointer[gossip.Gossip]
+	peers   *peers
 
 	mu    sync.Mutex
 	term  uint64 // that since is of
@@ -36,9 +33,9 @@ var _ core.Node = (*node)(nil)
 
 // newNode begins to note since when the node leads; Close, or the end of ctx,
 // ends that.
-func newNode(ctx context.Context, n *cluster.Node, id, address string) *node {
+func newNode(ctx context.Context, n *cluster.Node, peers *peers, address string) *node {
 	ctx, cancel := context.WithCancel(ctx)
-	out := &node{Node: n, id: id, address: address, cancel: cancel, done: make(chan struct{})}
+	out := &node{Node: n, id: peers.id, peers: peers, address: address, cancel: cancel, done: make(chan struct{})}
 	go out.noteTerms(ctx)
 	return out
 }
@@ -127,12 +124,11 @@ func (n *node) Status() core.NodeStatus {
 	}
 	n.mu.Unlock()
 	for _, m := range n.Members() {
-		member := core.Member{ID: m.ID, Address: clusterURL(m.Address), Leader: m.ID == s.LeaderID, Voter: m.Voter}
-		if g := n.gossip.Load(); g != nil {
-			peer, _ := g.Peer(m.ID)
-			member.APIAddress, member.Version, member.Seen = peer.APIAddr, peer.Version, peer.Seen
-		}
-		out.Members = append(out.Members, member)
+		told := n.peers.told(m.ID)
+		out.Members = append(out.Members, core.Member{
+			ID: m.ID, Address: clusterURL(m.Address), Leader: m.ID == s.LeaderID, Voter: m.Voter,
+			APIAddress: told.APIAddr, Version: told.Version, Seen: told.Seen,
+		})
 	}
 	return out
 }

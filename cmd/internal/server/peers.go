@@ -11,18 +11,17 @@ import (
 	"net/http"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/coffer-secrets/coffer/cluster"
+	"github.com/coffer-secrets/coffer/cluster/gossip"
 	"github.com/coffer-secrets/coffer/cluster/wire"
 	"github.com/coffer-secrets/coffer/core"
 )
 
-// Paths of the calls between nodes.
-const (
-	pathReadIndex = "/read-index"
-	pathForward   = "/forward/"
-)
+// pathReadIndex is what followers call before a read.
+const pathReadIndex = "/read-index"
 
 // peers is this node's end of the connections with others.
 type peers struct {
@@ -33,6 +32,9 @@ type peers struct {
 	advertise string
 	log       *slog.Logger
 	mux       *http.ServeMux
+
+	// gossip tells of the others, once it has been started.
+	gossip atomic.Pointer[gossip.Gossip]
 
 	mu   sync.Mutex
 	node *cluster.Node
@@ -76,6 +78,16 @@ func (p *peers) learn(members map[string]string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.known = members
+}
+
+// told is what another node has told of itself; empty if that is nothing yet.
+func (p *peers) told(node string) gossip.Peer {
+	g := p.gossip.Load()
+	if g == nil {
+		return gossip.Peer{}
+	}
+	peer, _ := g.Peer(node)
+	return peer
 }
 
 // member reports whether a node belongs to the cluster.

@@ -166,7 +166,7 @@ func (s *Server) openNode(ctx context.Context) error {
 	s.later(s.peers.port.Close)
 	opened, err := cluster.Open(cluster.Config{
 		Dir: storage.Path, NodeID: id, Address: clusterHost(s.cfg.ClusterAddr), LogStore: storage.LogStore,
-		Transport: s.peers.port.RaftTransport(), ReadIndex: s.peers.readIndex,
+		Transport: s.peers.port.RaftTransport(), ReadIndex: s.peers.readIndex, Knows: func(member string) uint32 { return s.peers.told(member).Commands },
 		Logger: s.log.Logger, Fatal: func(err error) { s.fatal <- err },
 		SnapshotThreshold: storage.SnapshotThreshold, TrailingLogs: storage.TrailingLogs, SnapshotInterval: storage.SnapshotInterval,
 		ElectionTimeout: time.Duration(max(1, storage.PerformanceMultiplier)) * cluster.DefaultElectionTimeout,
@@ -175,7 +175,7 @@ func (s *Server) openNode(ctx context.Context) error {
 		return fmt.Errorf("open the data in %s: %w", storage.Path, err)
 	}
 	s.peers.use(opened)
-	s.node = newNode(life, opened, id, clusterHost(s.cfg.ClusterAddr))
+	s.node = newNode(life, opened, s.peers, clusterHost(s.cfg.ClusterAddr))
 	s.later(s.node.Close)
 	if !s.node.alone() {
 		return nil
