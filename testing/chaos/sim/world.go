@@ -29,8 +29,6 @@ type Bugs struct {
 	LocalReads bool
 	// ForgetIDs proposes what is tried again under another request id.
 	ForgetIDs bool
-	// ForgetVotes loses, in a crash, whom the node has voted for.
-	ForgetVotes bool
 	// ForgetLog loses, in a crash, the last entries that were durable.
 	ForgetLog bool
 }
@@ -192,10 +190,6 @@ func (w *world) crash(id string, power bool) {
 
 // spoil is the part of a crash that a world with bugs adds.
 func (w *world) spoil(j *journal) {
-	if w.bugs.ForgetVotes {
-		delete(j.stable, "LastVoteTerm")
-		delete(j.stable, "LastVoteCand")
-	}
 	if w.bugs.ForgetLog {
 		for range 5 {
 			if j.last > j.first {
