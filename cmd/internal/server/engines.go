@@ -7,6 +7,7 @@ import (
 	"github.com/coffer-secrets/coffer/auth/kubernetes"
 	"github.com/coffer-secrets/coffer/auth/userpass"
 	"github.com/coffer-secrets/coffer/engines"
+	"github.com/coffer-secrets/coffer/engines/aws"
 	"github.com/coffer-secrets/coffer/engines/cubbyhole"
 	"github.com/coffer-secrets/coffer/engines/database"
 	"github.com/coffer-secrets/coffer/engines/database/mysql"
@@ -16,5 +17,5 @@ import (
 
 // engineList is every engine that the binary has.
 func engineList() []*engines.Engine {
-	return []*engines.Engine{kv.New(), cubbyhole.New(), approle.New(), cert.New(), jwt.New(), jwt.NewOIDC(), kubernetes.New(""), userpass.New(), database.New(append(mysql.Plugins(), postgres.Plugin())...)}
+	return []*engines.Engine{kv.New(), cubbyhole.New(), approle.New(), cert.New(), jwt.New(), jwt.NewOIDC(), kubernetes.New(""), userpass.New(), database.New(append(mysql.Plugins(), postgres.Plugin())...), aws.New()}
 }

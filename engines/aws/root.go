@@ -1,0 +1,254 @@
+package aws
+
+import (
+	"context"
+	"net/url"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws/arn"
+
+	"github.com/coffer-secrets/coffer/engines"
+	"github.com/coffer-secrets/coffer/engines/usernames"
+)
+
+// Bounds of config/root.
+const (
+	maxText    = 2048
+	maxRetries = 100
+	// defaultNames is how users and sessions are called.
+	defaultNames = `{{if (eq .Type "STS")}}{{printf "vault-%s-%s" (unix_time) (random 15)}}{{else}}` +
+		`{{printf "vault-%s-%s-%s" (printf "%s-%s" (.DisplayName) (.PolicyName) | truncate 30) (unix_time) (random 16)}}{{end}}`
+	// longestUser and longestSession are what AWS takes.
+	longestUser    = 64
+	longestSession = 32
+	// leastRandom is how many characters of names have to differ: that of a user
+	// who is there already makes nothing, but it fails the request.
+	leastRandom = 4
+	// leastPeriod is the shortest time from one rotation to the next.
+	leastPeriod = time.Minute
+)
+
+// pair is a key with its secret.
+type pair struct {
+	ID     string `json:"id"`
+	Secret string `json:"secret"`
+}
+
+// root is a row: the credentials of the mount, and where AWS is.
+type root struct {
+	// version is not in the row; 0 without one.
+	version uint64
+
+	Key               pair          `json:"key"`
+	Region            string        `json:"region,omitempty"`
+	IAMEndpoint       string        `json:"iam_endpoint,omitempty"`
+	STSEndpoint       string        `json:"sts_endpoint,omitempty"`
+	STSRegion         string        `json:"sts_region,omitempty"`
+	FallbackEndpoints []string      `json:"fallback_endpoints,omitempty"`
+	FallbackRegions   []string      `json:"fallback_regions,omitempty"`
+	MaxRetries        int64         `json:"max_retries"`
+	UsernameTemplate  string        `json:"username_template,omitempty"`
+	RoleARN           string        `json:"role_arn,omitempty"`
+	Period            time.Duration `json:"period,omitempty"`
+	Resting           bool          `json:"resting,omitempty"`
+	Rotated           time.Time     `json:"rotated,omitzero"`
+	Rotation          *rotation     `json:"rotation,omitempty"`
+}
+
+func rootFields() []engines.Field {
+	return []engines.Field{
+		{Name: "access_key", Help: "The key that Coffer uses; without one, the environment, profile, web identity or instance of the nodes."},
+		{Name: "secret_key", Secret: true, Help: "The key's secret."},
+		{Name: "region", Help: "The region; else that of the node's environment, or us-east-1."},
+		{Name: "iam_endpoint", Help: "The URL of IAM, if not AWS's own."},
+		{Name: "sts_endpoint", Help: "The URL of STS, if not AWS's own."},
+		{Name: "sts_region", Help: "The region of STS, if another."},
+		{Name: "sts_fallback_endpoints", Type: engines.Strings, Help: "URLs of STS to ask, in this order, if the first does not answer."},
+		{Name: "sts_fallback_regions", Type: engines.Strings, Help: "Their regions."},
+		{Name: "max_retries", Type: engines.Int, Default: int64(-1), Help: "How often to ask again; -1 for as long as the request may take."},
+		{Name: "username_template", Help: "How users and sessions are called: text with .DisplayName, .PolicyName, .Type and functions."},
+		{Name: "role_arn", Help: "A role to assume before anything else."},
+		{Name: "rotation_period", Type: engines.Seconds, Help: "How often to change the key by itself."},
+		{Name: "disable_automated_rotation", Type: engines.Bool, Default: false, Help: "Do not change it by itself."},
+		{Name: "rotation_schedule", Help: "Must be empty: rotation_period says when."},
+		{Name: "rotation_window", Type: engines.Seconds, Help: "Must be 0: it belongs to rotation_schedule."},
+		{Name: "identity_token_audience", Help: "Must be empty: the nodes' own web identity takes its place."},
+		{Name: "identity_token_ttl", Type: engines.Seconds, Default: time.Hour, Help: "Of no effect without identity_token_audience."},
+	}
+}
+
+// loadRoot returns what holds where nothing is configured, if nothing is.
+func loadRoot(tx engines.Tx) (*root, error) {
+	c := &root{MaxRetries: -1}
+	var err error
+	c.version, err = load(tx, rootRow, c)
+	return c, err
+}
+
+func (c *root) store(tx engines.Tx) error { return store(tx, rootRow, c) }
+
+// names are how users, or sessions, are called.
+func (c *root) names(session bool) (*usernames.Template, error) {
+	text := c.UsernameTemplate
+	if text == "" {
+		text = defaultNames
+	}
+	rules := usernames.Rules{
+		Target: "AWS", Fields: []string{"DisplayName", "PolicyName", "Type"}, Conditions: true, Others: "_+=,.@-",
+	}
+	if session {
+		rules.Most, rules.Fixed = longestSession, map[string]string{"Type": "STS"}
+	} else {
+		rules.Most, rules.Least, rules.Fixed = longestUser, leastRandom, map[string]string{"Type": "IAM"}
+	}
+	return usernames.Parse(text, rules)
+}
+
+func readRoot(_ context.Context, _ *engines.Request, tx engines.Tx) (*engines.Response, error) {
+	c, err := loadRoot(tx)
+	if err != nil {
+		return nil, err
+	}
+	if c.version == 0 {
+		return nil, engines.NotFound()
+	}
+	return &engines.Response{Data: map[string]any{
+		"access_key": c.Key.ID, "region": c.Region, "iam_endpoint": c.IAMEndpoint, "sts_endpoint": c.STSEndpoint, "sts_region": c.STSRegion,
+		"sts_fallback_endpoints": orEmpty(c.FallbackEndpoints), "sts_fallback_regions": orEmpty(c.FallbackRegions),
+		"max_retries": c.MaxRetries, "username_template": c.UsernameTemplate, "role_arn": c.RoleARN,
+		"rotation_period": int64(c.Period / time.Second), "disable_automated_rotation": c.Resting,
+		"rotation_schedule": "", "rotation_window": 0, "identity_token_audience": "", "identity_token_ttl": 0,
+	}}, nil
+}
+
+func writeRoot(_ context.Context, req *engines.Request, tx engines.Tx) (*engines.Response, error) {
+	v := req.Fields
+	c := &root{
+		Key: pair{v.String("access_key"), v.String("secret_key")}, Region: v.String("region"), IAMEndpoint: v.String("iam_endpoint"),
+		STSEndpoint: v.String("sts_endpoint"), STSRegion: v.String("sts_region"),
+		FallbackEndpoints: v.Strings("sts_fallback_endpoints"), FallbackRegions: v.Strings("sts_fallback_regions"),
+		MaxRetries: v.Int("max_retries"), UsernameTemplate: v.String("username_template"), RoleARN: v.String("role_arn"),
+		Period: v.Duration("rotation_period"), Resting: v.Bool("disable_automated_rotation"), Rotated: req.Now,
+	}
+	for _, field := range []string{"rotation_schedule", "identity_token_audience"} {
+		if v.String(field) != "" {
+			return nil, engines.Invalidf("%s has to be empty: it is not offered here", field)
+		}
+	}
+	if v.Duration("rotation_window") != 0 {
+		return nil, engines.Invalidf("rotation_window has to be 0: there is no rotation_schedule here")
+	}
+	if err := c.check(); err != nil {
+		return nil, err
+	}
+	if err := c.store(tx); err != nil {
+		return nil, err
+	}
+	return nil, tx.Schedule(rootDue, c.next())
+}
+
+// next is when the key is changed by itself; never for the zero time.
+func (c *root) next() time.Time {
+	if c.Period == 0 || c.Resting {
+		return time.Time{}
+	}
+	return c.Rotated.Add(c.Period)
+}
+
+// check tells what is wrong with it, without asking AWS.
+func (c *root) check() error {
+	for field, text := range map[string]string{
+		"access_key": c.Key.ID, "secret_key": c.Key.Secret, "region": c.Region, "sts_region": c.STSRegion, "role_arn": c.RoleARN,
+	} {
+		if len(text) > maxText {
+			return engines.Invalidf("%s is longer than %d bytes", field, maxText)
+		}
+	}
+	if (c.Key.ID == "") != (c.Key.Secret == "") {
+		return engines.Invalidf("access_key and secret_key: give both, or neither for the credentials of the nodes")
+	}
+	for field, list := range map[string][]string{
+		"iam_endpoint": {c.IAMEndpoint}, "sts_endpoint": {c.STSEndpoint}, "sts_fallback_endpoints": c.FallbackEndpoints,
+	} {
+		for _, text := range list {
+			if err := checkURL(field, text); err != nil {
+				return err
+			}
+		}
+	}
+	switch {
+	case len(c.FallbackEndpoints) != len(c.FallbackRegions) || len(c.FallbackRegions) > maxList:
+		return engines.Invalidf("sts_fallback_regions: give one for each of sts_fallback_endpoints, %d at most", maxList)
+	case len(c.FallbackEndpoints) > 0 && c.STSEndpoint == "":
+		return engines.Invalidf("sts_fallback_endpoints: give sts_endpoint too, which is asked first")
+	case c.MaxRetries < -1 || c.MaxRetries > maxRetries:
+		return engines.Invalidf("max_retries is -1 to %d", maxRetries)
+	case c.Period != 0 && c.Period < leastPeriod:
+		return engines.Invalidf("rotation_period is at least %s", leastPeriod)
+	case c.Period != 0 && c.Key.ID == "":
+		return engines.Invalidf("rotation_period: there is no key to change without access_key and secret_key")
+	}
+	if c.RoleARN != "" {
+		if err := checkARN("role_arn", c.RoleARN, "role/"); err != nil {
+			return err
+		}
+	}
+	for _, session := range []bool{false, true} {
+		if _, err := c.names(session); err != nil {
+			return engines.Invalidf("%s", err.Error())
+		}
+	}
+	return nil
+}
+
+func checkURL(field, text string) error {
+	if text == "" {
+		return nil
+	}
+	u, err := url.Parse(text)
+	if err != nil || len(text) > maxText || u.Scheme != "https" && u.Scheme != "http" || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
+		return engines.Invalidf("%s has to be a URL of https or http, without user, query and fragment", field)
+	}
+	return nil
+}
+
+// checkARN wants the name of something of IAM, of a kind such as "role/".
+func checkARN(field, text, kind string) error {
+	a, err := arn.Parse(text)
+	if err != nil || len(text) > maxText || a.Service != "iam" || len(a.Resource) <= len(kind) || a.Resource[:len(kind)] != kind {
+		return engines.Invalidf("%s: %.100q is not the ARN of a %s, such as arn:aws:iam::123456789012:%sname", field, text, kind[:len(kind)-1], kind)
+	}
+	return nil
+}
+
+// lease is a row: how long users live.
+type lease struct {
+	TTL time.Duration `json:"ttl"`
+	Max time.Duration `json:"max"`
+}
+
+func readLease(_ context.Context, _ *engines.Request, tx engines.Tx) (*engines.Response, error) {
+	var l lease
+	if version, err := load(tx, leaseRow, &l); err != nil || version == 0 {
+		if err == nil {
+			err = engines.NotFound()
+		}
+		return nil, err
+	}
+	return &engines.Response{Data: map[string]any{"lease": l.TTL.String(), "lease_max": l.Max.String()}}, nil
+}
+
+func writeLease(_ context.Context, req *engines.Request, tx engines.Tx) (*engines.Response, error) {
+	var l lease
+	for field, to := range map[string]*time.Duration{"lease": &l.TTL, "lease_max": &l.Max} {
+		d, ok := engines.ParseSeconds(req.Fields.String(field))
+		if !ok || d <= 0 {
+			return nil, engines.Invalidf("%s has to be a duration above 0, such as 30m or 24h", field)
+		}
+		*to = d
+	}
+	if l.TTL > l.Max {
+		return nil, engines.Invalidf("lease cannot be longer than lease_max")
+	}
+	return nil, store(tx, leaseRow, l)
+}

@@ -1,0 +1,309 @@
+package aws
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/iam"
+
+	"github.com/coffer-secrets/coffer/engines"
+)
+
+const (
+	// rootDue is what the key of config/root is scheduled by.
+	rootDue = "root"
+	// undoTimeout bounds removing a key that could not be committed.
+	undoTimeout = 10 * time.Second
+	// takenWithin bounds how long a new key may need to be taken, until all begins
+	// with another call of Due.
+	takenWithin = time.Minute
+	// maxWaiting bounds how many requests wait for one rotation.
+	maxWaiting = 32
+)
+
+// errChanged says that somebody else changed what Due works on.
+var errChanged = errors.New("aws: what was worked on has been changed or taken away meanwhile")
+
+// rotation is one of the key of config/root that is under way.
+type rotation struct {
+	// IDs are what requests wait for it by.
+	IDs []string `json:"ids,omitempty"`
+	// Before are the keys that there were when it began: another one is ours,
+	// and lost.
+	Before []string `json:"before"`
+	// Next is the new key until it takes its place, and Old the one that has lost
+	// its place until it is removed.
+	Next *pair  `json:"next,omitempty"`
+	Old  string `json:"old,omitempty"`
+}
+
+// found are the keys that the user of config/root has.
+type found struct {
+	version uint64
+	ids     []string
+}
+
+func needKey(tx engines.Tx) (*root, error) {
+	c, err := loadRoot(tx)
+	if err == nil && c.Key.ID == "" {
+		err = engines.Invalidf("config/root has no access_key and secret_key that could be changed")
+	}
+	return c, err
+}
+
+// findKeys asks which keys there are.
+func (e *engine) findKeys(_ context.Context, _ *engines.Request, tx engines.Tx) (func(ctx context.Context) (any, error), error) {
+	c, err := needKey(tx)
+	if err != nil || c.Rotation != nil {
+		return nil, err
+	}
+	return func(ctx context.Context) (any, error) {
+		ids, err := e.onlyKey(ctx, c)
+		return found{version: c.version, ids: ids}, err
+	}, nil
+}
+
+// onlyKey sees that the user has the one key, so that there is room for another.
+func (e *engine) onlyKey(ctx context.Context, c *root) ([]string, error) {
+	ctx, cancel := context.WithTimeout(ctx, within)
+	defer cancel()
+	ids, err := e.clients.base(c).keys(ctx, nil)
+	if err != nil {
+		return nil, failure("the keys of the user of config/root", err)
+	}
+	if len(ids) != 1 || ids[0] != c.Key.ID {
+		return nil, engines.Invalidf("the user of config/root has to have access_key as its only key, and has %d: remove the others first", len(ids))
+	}
+	return ids, nil
+}
+
+// rotated is the answer; the key is known when the rotation is over.
+type rotated struct {
+	AccessKey string `json:"access_key"`
+}
+
+// rotateRoot commits that the key is to be changed, and waits until Due has done
+// it. One that is under way is waited for.
+func (e *engine) rotateRoot(_ context.Context, req *engines.Request, tx engines.Tx) (*engines.Response, error) {
+	if req.Wrapped {
+		return nil, engines.Invalidf("the answer cannot be wrapped: it is not known when it would be")
+	}
+	c, err := needKey(tx)
+	if err != nil {
+		return nil, err
+	}
+	if c.Rotation == nil {
+		have, ok := req.Ahead.(found)
+		if !ok || have.version != c.version {
+			return nil, engines.ErrStale
+		}
+		c.Rotation = &rotation{Before: have.ids}
+	}
+	id := newID()
+	c.Rotation.IDs = append(c.Rotation.IDs, id)
+	if len(c.Rotation.IDs) > maxWaiting {
+		return nil, engines.Errorf(engines.KindRateLimited, "%d requests wait for the rotation that is under way", maxWaiting)
+	}
+	if err := errors.Join(c.store(tx), tx.Schedule(rootDue, req.Now)); err != nil {
+		return nil, err
+	}
+	out := new(rotated)
+	return &engines.Response{Data: out, Then: func(ctx context.Context) error {
+		key, err := e.outcomes.wait(ctx, id)
+		out.AccessKey = key
+		return err
+	}}, nil
+}
+
+// base is AWS with the key of config/root itself, without its role.
+func (l *clients) base(c *root) *api {
+	return l.with(c, staticKey(c.Key))
+}
+
+// rotateDue does what rotateRoot ordered, or what the period asks for.
+func (e *engine) rotateDue(ctx context.Context, r *engines.Reach) error {
+	c, err := e.begun(ctx, r)
+	if err != nil || c == nil {
+		return err
+	}
+	err = e.rotate(ctx, r, c)
+	if err != nil {
+		e.outcomes.tell(c.Rotation.IDs, "", err)
+	}
+	return err
+}
+
+// begun returns config/root with a rotation that has been committed, nil if none
+// is due.
+func (e *engine) begun(ctx context.Context, r *engines.Reach) (*root, error) {
+	var c *root
+	err := r.Look(func(tx engines.Tx) (err error) {
+		c, err = loadRoot(tx)
+		return err
+	})
+	if err != nil || c.Rotation != nil {
+		return c, err
+	}
+	if next := c.next(); c.Key.ID == "" || next.IsZero() || r.Now().Before(next) {
+		return nil, r.Change(ctx, func(tx engines.Tx) error {
+			now, err := loadRoot(tx)
+			if err != nil || now.version != c.version {
+				return errors.Join(err, errChanged)
+			}
+			return tx.Schedule(rootDue, next)
+		})
+	}
+	ids, err := e.onlyKey(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	began := &rotation{Before: ids}
+	return turn(ctx, r, func(now *root) error {
+		if now.Rotation != nil || now.Key.ID != c.Key.ID {
+			return errChanged
+		}
+		now.Rotation = began
+		return nil
+	})
+}
+
+// turn commits a change of config/root, and returns it as it is then.
+func turn(ctx context.Context, r *engines.Reach, change func(now *root) error) (*root, error) {
+	var out *root
+	err := r.Change(ctx, func(tx engines.Tx) error {
+		now, err := loadRoot(tx)
+		if err != nil {
+			return err
+		}
+		if err := change(now); err != nil {
+			return err
+		}
+		out = now
+		if err := now.store(tx); err != nil || now.Rotation != nil {
+			return err
+		}
+		return tx.Schedule(rootDue, now.next())
+	})
+	return out, err
+}
+
+// same reports whether a rotation goes on, at the same point.
+func (c *root) same(now *root) bool {
+	return now.Rotation != nil && now.Key == c.Key && slices.Equal(now.Rotation.Before, c.Rotation.Before) &&
+		now.Rotation.Old == c.Rotation.Old && (now.Rotation.Next == nil) == (c.Rotation.Next == nil)
+}
+
+// rotate takes a rotation on from where it is.
+func (e *engine) rotate(ctx context.Context, r *engines.Reach, c *root) error {
+	var err error
+	if c.Rotation.Next == nil && c.Rotation.Old == "" {
+		if c, err = e.makeNext(ctx, r, c); err != nil {
+			return err
+		}
+	}
+	if c.Rotation.Next != nil {
+		if err := e.taken(ctx, c, *c.Rotation.Next); err != nil {
+			return errors.Join(err, e.lostNext(ctx, r, c))
+		}
+		c, err = turn(ctx, r, func(now *root) error {
+			if !c.same(now) {
+				return errChanged
+			}
+			now.Rotation.Old, now.Key, now.Rotation.Next = now.Key.ID, *now.Rotation.Next, nil
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+	}
+	if err := e.clients.base(c).dropKey(ctx, nil, c.Rotation.Old); err != nil {
+		return failure("the old key of config/root", err)
+	}
+	ids := c.Rotation.IDs
+	c, err = turn(ctx, r, func(now *root) error {
+		if !c.same(now) {
+			return errChanged
+		}
+		ids = now.Rotation.IDs
+		now.Rotation, now.Rotated = nil, r.Now()
+		return nil
+	})
+	if err == nil {
+		e.outcomes.tell(ids, c.Key.ID, nil)
+	}
+	return err
+}
+
+// taken waits until AWS takes a new key.
+func (e *engine) taken(ctx context.Context, c *root, key pair) error {
+	ctx, cancel := context.WithTimeout(ctx, takenWithin)
+	defer cancel()
+	return e.clients.usable(ctx, c, key)
+}
+
+// makeNext makes the new key, once those are gone that were made before and lost.
+func (e *engine) makeNext(ctx context.Context, r *engines.Reach, c *root) (*root, error) {
+	a := e.clients.base(c)
+	ids, err := a.keys(ctx, nil)
+	if err != nil {
+		return nil, failure("the keys of the user of config/root", err)
+	}
+	for _, id := range ids {
+		if id == c.Key.ID || slices.Contains(c.Rotation.Before, id) {
+			continue
+		}
+		if err := a.dropKey(ctx, nil, id); err != nil {
+			return nil, failure("a key that was made and lost", err)
+		}
+	}
+	next, err := a.newKey(ctx, nil)
+	if err != nil {
+		return nil, failure("the new key of the user of config/root", err)
+	}
+	made, err := turn(ctx, r, func(now *root) error {
+		if !c.same(now) {
+			return errChanged
+		}
+		now.Rotation.Next = next
+		return nil
+	})
+	if errors.Is(err, errChanged) {
+		a.forget(ctx, nil, next.ID)
+	}
+	return made, err
+}
+
+// lostNext begins anew if somebody has removed the new key.
+func (e *engine) lostNext(ctx context.Context, r *engines.Reach, c *root) error {
+	ids, err := e.clients.base(c).keys(ctx, nil)
+	if err != nil || slices.Contains(ids, c.Rotation.Next.ID) {
+		return failure("the keys of the user of config/root", err)
+	}
+	_, err = turn(ctx, r, func(now *root) error {
+		if !c.same(now) {
+			return errChanged
+		}
+		now.Rotation.Next = nil
+		return nil
+	})
+	return err
+}
+
+func (a *api) newKey(ctx context.Context, name *string) (*pair, error) {
+	got, err := a.iam.CreateAccessKey(ctx, &iam.CreateAccessKeyInput{UserName: name})
+	if err != nil {
+		return nil, err
+	}
+	return &pair{aws.ToString(got.AccessKey.AccessKeyId), aws.ToString(got.AccessKey.SecretAccessKey)}, nil
+}
+
+// forget removes a key that certainly was not committed, because what it is for
+// is gone.
+func (a *api) forget(ctx context.Context, name *string, id string) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), undoTimeout)
+	defer cancel()
+	_ = a.dropKey(ctx, name, id)
+}
