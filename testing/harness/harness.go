@@ -44,6 +44,8 @@ type Options struct {
 	NodeID string
 	// Uninitialized leaves the server as it starts for the first time.
 	Uninitialized bool
+	// Prepare fills the folder of the data before the first start; nil: it is empty.
+	Prepare func(data string) error
 	// Host is where the server runs; nil: on this machine's loopback.
 	Host *netns.Host
 }
@@ -76,6 +78,11 @@ func Start(t testing.TB, options Options) *Server {
 		MaxIdleConnsPerHost: 256,
 	}}}
 	t.Cleanup(s.cleanup)
+	if options.Prepare != nil {
+		if err := options.Prepare(s.DataDir()); err != nil {
+			t.Fatalf("fill the folder of the data: %s", err)
+		}
+	}
 	if options.Host != nil {
 		s.launch(net.JoinHostPort(options.Host.Addr.String(), "0"))
 	} else {
