@@ -27,7 +27,7 @@ func (u *Unsealed) grant(tx *state.Tx, a *authorised, g *engines.Grant, warnings
 	if a.in.WrapTTL < 0 {
 		return nil, engines.Invalidf("the wrapping TTL cannot be negative")
 	}
-	if a.last {
+	if a.last && g.Owner != engines.OwnedByEntity {
 		return nil, engines.Invalidf("this was the last use of the token, and a lease ends with its token: nothing was made")
 	}
 	made, err := u.issued.Grant(tx, a.mount, a.path, a.token, a.in.Addr, g)

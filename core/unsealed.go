@@ -84,11 +84,11 @@ func newUnsealed(c *Core, keyring *seal.Keyring) (*Unsealed, error) {
 	u.policies, u.identity = policies.New(), identity.New()
 	list := append([]*engines.Engine{tokens.Engine(u.tokens, u.policies.Missing)}, c.cfg.Engines...)
 	mounted := func() *mounts.Mounts { return u.mounts }
-	u.issued = issued.New(issued.Deps{Mounts: mounted, Tokens: u.tokens, Log: u.log, Count: u.quotas.Take, Free: quotas.Free})
+	u.issued = issued.New(issued.Deps{Mounts: mounted, Tokens: u.tokens, Entity: identity.EntityUsable, Log: u.log, Count: u.quotas.Take, Free: quotas.Free})
 	u.mfa = mfa.New(mfa.Deps{Mounts: mounted, Identity: u.identity})
 	u.oidc = oidc.New(oidc.Deps{Identity: u.identity, APIAddr: c.cfg.Info.APIAddr})
 	list = append(list, identity.Engine(identity.Deps{
-		Mounts: mounted, Routes: slices.Concat(u.mfa.Routes(), u.oidc.Routes()), Gone: mfa.Gone,
+		Mounts: mounted, Routes: slices.Concat(u.mfa.Routes(), u.oidc.Routes()), Gone: u.entityGone,
 	}))
 	if u.belongs, err = u.newMembership(keyring); err != nil {
 		u.audit.Close()
@@ -107,6 +107,11 @@ func newUnsealed(c *Core, keyring *seal.Keyring) (*Unsealed, error) {
 		return nil, engines.Internal(err)
 	}
 	return u, nil
+}
+
+// entityGone passes on, or ends, what an entity leaves.
+func (u *Unsealed) entityGone(tx *state.Tx, id, into string) error {
+	return errors.Join(mfa.Gone(tx, id, into), u.issued.EntityGone(tx, id, into))
 }
 
 // start begins the background work and keeps a copy of the root key, which

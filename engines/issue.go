@@ -29,6 +29,8 @@ type Grant struct {
 	// mount. The core cuts them to what the mount and the token allow.
 	TTL, MaxTTL time.Duration
 	Renewable   bool
+	// Owner is what the lease ends with before its time; none is the token.
+	Owner LeaseOwner
 	// Within bounds how long Create may take: after that, it counts as failed
 	// even if it went on. 0 is DefaultWithin; it is at most MaxWithin.
 	Within time.Duration
@@ -39,6 +41,26 @@ type Grant struct {
 	Create func(ctx context.Context, l *Granted) (data any, err error)
 	// Warnings are shown to the caller.
 	Warnings []string
+}
+
+// LeaseOwner is whose end ends a lease.
+type LeaseOwner string
+
+// The owners of leases.
+const (
+	// OwnedByToken is the token that asked.
+	OwnedByToken LeaseOwner = "token"
+	// OwnedByEntity is the entity that asked: a login that ends takes nothing with
+	// it. A token without an entity is given no such lease.
+	OwnedByEntity LeaseOwner = "entity"
+)
+
+// LeaseOwnerField is how roles say which.
+func LeaseOwnerField() Field {
+	return Field{
+		Name: "lease_owner", Type: String, Default: string(OwnedByToken), Allowed: []string{string(OwnedByToken), string(OwnedByEntity)},
+		Help: "What leases end with before their time: the token that asked, or its entity.",
+	}
 }
 
 // ErrNotMade is part of an error of Create that certainly made nothing, such as

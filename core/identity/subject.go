@@ -8,6 +8,13 @@ func EntityExists(tx *state.Tx, id string) (bool, error) {
 	return e != nil, err
 }
 
+// EntityUsable reports whether there is an entity with an id that is not
+// disabled. That it is as it was becomes a condition of the commit.
+func EntityUsable(tx *state.Tx, id string) (bool, error) {
+	e, err := entityByID(tx, id)
+	return e != nil && !e.Disabled, err
+}
+
 // GroupExists reports whether there is a group with an id.
 func GroupExists(tx *state.Tx, id string) (bool, error) {
 	g, err := groupByID(tx, id)

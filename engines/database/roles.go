@@ -1,6 +1,7 @@
 package database
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"time"
@@ -20,6 +21,8 @@ type role struct {
 	DefaultTTL     time.Duration `json:"default_ttl,omitempty"`
 	MaxTTL         time.Duration `json:"max_ttl,omitempty"`
 	PasswordPolicy string        `json:"password_policy,omitempty"`
+	// LeaseOwner is empty for the token.
+	LeaseOwner engines.LeaseOwner `json:"lease_owner,omitempty"`
 }
 
 func roleFields() []engines.Field {
@@ -36,6 +39,7 @@ func roleFields() []engines.Field {
 		{Name: "max_ttl", Type: engines.Seconds, Help: "How long one is good at most, renewals included; 0 for what the mount has."},
 		{Name: "credential_type", Default: "password", Allowed: []string{"password"}, Help: "What users log in with."},
 		{Name: "credential_config", Type: engines.KVPairs, Help: "password_policy: the policy of passwords, instead of the connection's."},
+		engines.LeaseOwnerField(),
 	}
 }
 
@@ -67,7 +71,7 @@ func readRole(_ context.Context, req *engines.Request, tx engines.Tx) (*engines.
 		"db_name": r.Connection, "creation_statements": orEmpty(r.Creation), "revocation_statements": orEmpty(r.Revocation),
 		"rollback_statements": orEmpty(r.Rollback), "renew_statements": orEmpty(r.Renew),
 		"default_ttl": int64(r.DefaultTTL / time.Second), "max_ttl": int64(r.MaxTTL / time.Second),
-		"credential_type": "password", "credential_config": config,
+		"credential_type": "password", "credential_config": config, "lease_owner": cmp.Or(r.LeaseOwner, engines.OwnedByToken),
 	}}, nil
 }
 
@@ -109,6 +113,9 @@ func (e *engine) writeRole(_ context.Context, req *engines.Request, tx engines.T
 	}
 	if r.MaxTTL > 0 && r.DefaultTTL > r.MaxTTL {
 		return nil, engines.Invalidf("default_ttl cannot be longer than max_ttl")
+	}
+	if v.Has("lease_owner") {
+		r.LeaseOwner = engines.LeaseOwner(v.String("lease_owner"))
 	}
 	if v.Has("credential_config") {
 		r.PasswordPolicy = ""

@@ -20,6 +20,9 @@ const (
 	owns byte = 'o'
 	// bereft is an order to end the leases of a token that is gone.
 	bereft byte = 'g'
+	// merged is an order to give the leases of an entity that is part of another
+	// now to that one.
+	merged byte = 'p'
 	// unmounted is an order to end the leases of a mount, or the tokens of a way to
 	// log in, that is gone.
 	unmounted byte = 'm'
@@ -29,40 +32,6 @@ const (
 
 func endingKey(kind byte, name []byte) []byte {
 	return state.Key(state.Endings, state.RootNamespace, []byte{kind}, name)
-}
-
-// own notes that a token owns leases, and makes it a condition that the token is
-// there.
-func (s *Issued) own(tx *state.Tx, owner []byte) error {
-	if len(owner) == 0 {
-		return nil
-	}
-	alive, err := s.deps.Tokens.Alive(tx, owner)
-	if err != nil {
-		return err
-	}
-	if !alive {
-		return engines.Errorf(engines.KindDenied, "permission denied")
-	}
-	key := endingKey(owns, owner)
-	marked, err := tx.Get(key)
-	if err != nil || marked != nil {
-		return err
-	}
-	return tx.Put(key, nil, state.PutOptions{})
-}
-
-// Gone orders that what a token owns, which is removed, be ended.
-func (s *Issued) Gone(tx *state.Tx, owner []byte) error {
-	key := endingKey(owns, owner)
-	marked, err := tx.Get(key)
-	if err != nil || marked == nil {
-		return err
-	}
-	if err := tx.Delete(key); err != nil {
-		return err
-	}
-	return tx.Put(endingKey(bereft, owner), nil, state.PutOptions{})
 }
 
 // Unmount orders that what a mount issued be ended, which has been removed from
@@ -129,7 +98,7 @@ const maxEndings = 256
 // end carries out the orders.
 func (s *Issued) end(ctx context.Context, store *state.Store) error {
 	var problems []error
-	for _, kind := range []byte{bereft, unmounted, moved} {
+	for _, kind := range []byte{bereft, merged, unmounted, moved} {
 		prefix := endingKey(kind, nil)
 		var orders [][]byte
 		err := store.Local(func(tx *state.Tx) error {
@@ -142,49 +111,15 @@ func (s *Issued) end(ctx context.Context, store *state.Store) error {
 		})
 		problems = append(problems, err)
 		for _, key := range orders {
-			if kind == bereft {
+			switch kind {
+			case bereft, merged:
 				problems = append(problems, s.endOwned(ctx, store, key, bytes.TrimPrefix(key, prefix)))
-			} else {
+			default:
 				problems = append(problems, s.endMount(ctx, store, key, kind == unmounted))
 			}
 		}
 	}
 	return errors.Join(problems...)
-}
-
-// endOwned ends what a token owned, and then the order.
-func (s *Issued) endOwned(ctx context.Context, store *state.Store, key, owner []byte) error {
-	prefix := state.Prefix(state.Leases, state.RootNamespace)
-	for done := false; !done; {
-		_, err := store.Update(ctx, func(tx *state.Tx) error {
-			var ids []string
-			var failed error
-			err := tx.Owned(owner, func(row []byte) bool {
-				if !bytes.HasPrefix(row, prefix) {
-					return true
-				}
-				var id string
-				if id, failed = store.Barrier().OpenName(prefix, row); failed != nil {
-					return false
-				}
-				ids = append(ids, id)
-				return len(ids) < batch
-			})
-			if err := errors.Join(err, failed); err != nil {
-				return engines.Internal(err)
-			}
-			if done = len(ids) < batch; done {
-				if err := tx.Delete(key); err != nil {
-					return err
-				}
-			}
-			return s.endSome(tx, ids, false)
-		})
-		if err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // remains is what of a mount's leases there is.

@@ -19,6 +19,9 @@ type Deps struct {
 	// Mounts is asked for when it is needed.
 	Mounts func() *mounts.Mounts
 	Tokens *tokens.Tokens
+	// Entity reports whether there is an entity that may be used; that it is as it
+	// was becomes a condition of the commit.
+	Entity func(tx *state.Tx, id string) (bool, error)
 	Log    *slog.Logger
 	// Count counts a lease at a path in a role, or refuses it; what it returns is
 	// given to Free when the lease is gone, unless it is empty.
@@ -95,6 +98,12 @@ func (s *Issued) Grant(tx *state.Tx, mount *mounts.Mounted, path string, t *toke
 		made:   made{Role: g.Role, What: g.What, Target: g.Target, Undo: g.Undo},
 		holder: holder{Owner: t.OwnerKey(), Accessor: t.Accessor, EntityID: t.EntityID},
 	}
+	if g.Owner == engines.OwnedByEntity {
+		if t.EntityID == "" {
+			return nil, engines.Invalidf("lease_owner of %q is entity, and the token that asks has none: log in as somebody, or set lease_owner=token", g.Role)
+		}
+		m.row.Owner = entityKey(t.EntityID)
+	}
 	if addr.IsValid() {
 		m.row.Addr = addr.Unmap().String()
 	}
@@ -145,7 +154,7 @@ func (m *Made) bound(mount engines.Mount, t *tokens.Token, now time.Time) {
 		r.TTL = limit
 	}
 	r.Issued, r.Most, r.Renewable = now, now.Add(limit), g.Renewable
-	if !t.Expiry.IsZero() && !t.Renewable && t.Expiry.Before(r.Most) {
+	if g.Owner != engines.OwnedByEntity && !t.Expiry.IsZero() && !t.Renewable && t.Expiry.Before(r.Most) {
 		r.Most = t.Expiry
 	}
 	r.Expires = now.Add(r.TTL)
@@ -219,7 +228,7 @@ func (s *Issued) Confirm(tx *state.Tx, m *Made) error {
 	if r == nil || r.Phase != pending || !tx.Now().Before(r.By) || !tx.Now().Before(r.Expires) {
 		return engines.Errorf(engines.KindUpstream, "the lease ended before what it is for was made, which is removed again")
 	}
-	alive, err := s.deps.Tokens.Alive(tx, r.Owner)
+	alive, err := s.alive(tx, r.Owner)
 	if err != nil {
 		return err
 	}

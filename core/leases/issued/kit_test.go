@@ -51,6 +51,7 @@ func (p *place) engine() *engines.Engine {
 						{Name: "name", Type: engines.String, Help: "Target."},
 						{Name: "ttl", Type: engines.Seconds, Query: true, Help: "TTL."},
 						{Name: "max_ttl", Type: engines.Seconds, Query: true, Help: "Most."},
+						{Name: "owner", Query: true, Help: "Owner."},
 					},
 					Ops: []engines.Op{{Do: engines.Read, Trait: engines.Issues, Handler: p.creds}},
 				},
@@ -81,6 +82,7 @@ func (p *place) creds(_ context.Context, req *engines.Request, _ engines.Tx) (*e
 	return &engines.Response{Grant: &engines.Grant{
 		Role: u.Target, What: map[string]string{"username": u.User}, Target: u.Target, Undo: blob,
 		TTL: req.Fields.Duration("ttl"), MaxTTL: req.Fields.Duration("max_ttl"), Renewable: true,
+		Owner: engines.LeaseOwner(req.Fields.String("owner")),
 		Create: func(ctx context.Context, l *engines.Granted) (any, error) {
 			p.mu.Lock()
 			during := p.during

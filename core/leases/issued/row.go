@@ -48,7 +48,8 @@ type made struct {
 
 // holder is whose the lease is.
 type holder struct {
-	// Owner is the key of the token that it ends with; nil for none.
+	// Owner is the key of the token, or of the entity, that it ends with; nil for
+	// none.
 	Owner    []byte `json:"owner,omitempty"`
 	Accessor string `json:"accessor,omitempty"`
 	EntityID string `json:"entity_id,omitempty"`

@@ -112,7 +112,7 @@ func (s *Issued) Renew(tx *state.Tx, id string, increment time.Duration, done an
 		}
 		next = told
 	}
-	alive, err := s.deps.Tokens.Alive(tx, r.Owner)
+	alive, err := s.alive(tx, r.Owner)
 	if err != nil {
 		return nil, "", err
 	}
