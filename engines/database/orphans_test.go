@@ -1,7 +1,6 @@
 package database_test
 
 import (
-	"context"
 	"math/rand/v2"
 	"net/http"
 	"slices"
@@ -9,31 +8,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/jackc/pgx/v5"
-
 	"github.com/coffer-secrets/coffer/testing/kit"
-	"github.com/coffer-secrets/coffer/testing/pgserver"
 )
-
-// made lists the users that a database has for leases.
-func made(t *testing.T, at *pgserver.Server) []string {
-	t.Helper()
-	conn, err := pgx.Connect(t.Context(), at.URL(pgserver.Admin, pgserver.Password, "postgres"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = conn.Close(context.Background()) }()
-	rows, err := conn.Query(t.Context(), "SELECT rolname FROM pg_roles WHERE rolname LIKE 'v-%'")
-	if err != nil {
-		t.Fatal(err)
-	}
-	names, err := pgx.CollectRows(rows, pgx.RowTo[string])
-	if err != nil {
-		t.Fatal(err)
-	}
-	slices.Sort(names)
-	return names
-}
 
 // leased lists the users of live leases.
 func leased(s *kit.Server) []string {
@@ -46,22 +22,25 @@ func leased(s *kit.Server) []string {
 	return names
 }
 
-// trouble changes the leader, cuts it off, or kills the database, each time that
-// it is asked to, until it is closed.
-func trouble(t *testing.T, c *kit.Cluster, pg *pgserver.Server, asked <-chan struct{}) {
+// trouble changes the leader, cuts it off, kills the database, or cuts it off for
+// a while, each time that it is asked to, until nobody does any more.
+func trouble(t *testing.T, c *kit.Cluster, at *target, asked <-chan struct{}) {
 	t.Helper()
-	n := 0
 	for range asked {
-		switch n++; n % 3 {
+		switch rand.IntN(4) {
 		case 0:
 			c.StepDown()
 		case 1:
-			if err := pg.Stop(); err != nil {
+			if err := at.server.Stop(); err != nil {
 				t.Error(err)
 			}
-			if err := pg.Resume(); err != nil {
+			if err := at.server.Resume(); err != nil {
 				t.Error(err)
 			}
+		case 2:
+			at.wire.Cut(true)
+			c.StepDown()
+			at.wire.Cut(false)
 		default:
 			leader := c.Leader()
 			c.Cut(leader, true)
@@ -71,25 +50,30 @@ func trouble(t *testing.T, c *kit.Cluster, pg *pgserver.Server, asked <-chan str
 	}
 }
 
-// TestNoOrphans changes leaders and kills the database while users are made,
-// renewed and revoked: in the end the users are those of live leases.
+// TestNoOrphans changes leaders, kills the database and cuts it off while users
+// are made, renewed and revoked: in the end the users are those of live leases.
 func TestNoOrphans(t *testing.T) {
 	t.Parallel()
-	pg, err := pgserver.Start()
-	if err != nil {
-		t.Fatal(err)
+	for kind, start := range targets {
+		t.Run(kind, func(t *testing.T) {
+			t.Parallel()
+			noOrphans(t, startTarget(t, start))
+		})
 	}
-	t.Cleanup(func() { _ = pg.Close() })
+}
+
+func noOrphans(t *testing.T, at *target) {
+	t.Helper()
 	clock := kit.NewClock()
 	c := kit.NewCluster(t, 3, kit.At(clock))
 	s := c.Leader()
 	s.Mount("database", "database", nil)
-	s.Put("database/config/orders-db", connection(body{"connection_url": pg.Template("postgres")}))
-	s.Put("database/roles/app", body{"db_name": "orders-db", "creation_statements": creation, "default_ttl": "1h", "max_ttl": "4h"})
+	s.Put("database/config/orders-db", at.connection(at.wire.Port()))
+	s.Put("database/roles/app", body{"db_name": "orders-db", "creation_statements": at.creation, "default_ttl": "1h", "max_ttl": "4h"})
 	creds(s, "app") // so that there is one, however the troubles fall
 	asked := make(chan struct{})
 	var clients, troubles sync.WaitGroup
-	troubles.Go(func() { trouble(t, c, pg, asked) })
+	troubles.Go(func() { trouble(t, c, at, asked) })
 	for i := range 4 {
 		clients.Go(func() {
 			for n := range 12 {
@@ -114,12 +98,12 @@ func TestNoOrphans(t *testing.T) {
 	clients.Wait()
 	close(asked)
 	troubles.Wait()
-	settle(t, clock, "the users are those of live leases", func() bool { return slices.Equal(leased(c.Leader()), made(t, pg)) })
-	if len(made(t, pg)) == 0 {
+	settle(t, clock, "the users are those of live leases", func() bool { return slices.Equal(leased(c.Leader()), at.made(t)) })
+	if len(at.made(t)) == 0 {
 		t.Error("nobody is left")
 	}
 	clock.Advance(5 * time.Hour)
-	settle(t, clock, "all users are gone", func() bool { return len(made(t, pg)) == 0 && len(leased(c.Leader())) == 0 })
+	settle(t, clock, "all users are gone", func() bool { return len(at.made(t)) == 0 && len(leased(c.Leader())) == 0 })
 }
 
 // settle waits for something that the leader brings about in the course of time.

@@ -172,6 +172,9 @@ func (s *Server) Stop() error {
 // Close stops the server and removes its data.
 func (s *Server) Close() error { return errors.Join(s.Stop(), os.RemoveAll(s.dir)) }
 
+// Port is where the server listens, on the host 127.0.0.1.
+func (s *Server) Port() int { return s.port }
+
 // URL is where a user reaches a database.
 func (s *Server) URL(name, password, database string) string {
 	return s.url(url.UserPassword(name, password).String(), database)
