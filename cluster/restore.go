@@ -21,6 +21,15 @@ const (
 	maxSnapshotHeader = 128
 )
 
+// RestoredKey is the row by which a state tells that it was restored, and from
+// what. It comes with the state itself, so no node has the one without the other,
+// and it stays until somebody removes it.
+const RestoredKey = "brestored"
+
+func restoredValue(index uint64, at int64) []byte {
+	return fmt.Appendf(nil, `{"index":%d,"time":%d}`, index, at)
+}
+
 // RestoreSnapshot replaces the state of the cluster by a snapshot that
 // WriteSnapshot wrote, and returns when a quorum has it. Only the leader can.
 // Nothing has changed if the error wraps fsm.ErrSnapshot or ErrNotLeader; that
@@ -133,8 +142,9 @@ func (n *Node) spool(ctx context.Context, r io.Reader) (*spooledSnapshot, error)
 		return nil, err
 	}
 	index := header.Index
+	mark := fsm.Row{Version: max(1, index), Value: restoredValue(index, header.Time)}
 	header.Index, header.Term = 0, 0
-	err = fsm.RewriteSnapshot(file, buffered, header)
+	err = fsm.MarkSnapshot(file, buffered, header, []byte(RestoredKey), mark)
 	if err = errors.Join(err, file.Close()); err != nil {
 		return nil, errors.Join(err, fs.Remove(out.path))
 	}

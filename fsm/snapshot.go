@@ -503,6 +503,20 @@ func VerifySnapshot(r io.Reader) (SnapshotHeader, int64, error) {
 // RewriteSnapshot copies a snapshot under another header. The copy is whole
 // only if it returns nil; the versions of rows must lie within h.Index.
 func RewriteSnapshot(w io.Writer, r io.Reader, h SnapshotHeader) error {
+	return rewrite(w, r, h, nil, nil)
+}
+
+// MarkSnapshot is RewriteSnapshot with one row put in, or in the place of the
+// one that was there: what came with a snapshot is then told from what came
+// after it.
+func MarkSnapshot(w io.Writer, r io.Reader, h SnapshotHeader, key []byte, row Row) error {
+	if err := validateKey(key); err != nil {
+		return err
+	}
+	return rewrite(w, r, h, key, appendRow(nil, row))
+}
+
+func rewrite(w io.Writer, r io.Reader, h SnapshotHeader, mark, markValue []byte) error {
 	s, err := NewSnapshotReader(r)
 	if err != nil {
 		return err
@@ -511,15 +525,25 @@ func RewriteSnapshot(w io.Writer, r io.Reader, h SnapshotHeader) error {
 	e := newSnapshotEncoder(h)
 	for {
 		key, value, err := s.Next()
-		if errors.Is(err, io.EOF) {
+		ended := errors.Is(err, io.EOF)
+		if err != nil && !ended {
+			return err
+		}
+		if mark != nil && (ended || bytes.Compare(key, mark) >= 0) {
+			e.record(mark, markValue)
+			if bytes.Equal(key, mark) {
+				key = nil
+			}
+			mark = nil
+		}
+		if ended {
 			e.trailer()
 			_, err = w.Write(e.buf)
 			return err
 		}
-		if err != nil {
-			return err
+		if key != nil {
+			e.record(key, value)
 		}
-		e.record(key, value)
 		if len(e.buf) >= streamChunk {
 			e.seal()
 			if _, err := w.Write(e.buf); err != nil {

@@ -10,6 +10,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 	"testing/iotest"
 
@@ -443,5 +444,42 @@ func BenchmarkSnapshot(b *testing.B) {
 		if err := v.WriteSnapshot(b.Context(), io.Discard, nil); err != nil {
 			b.Fatal(err)
 		}
+	}
+}
+
+func TestMarkSnapshot(t *testing.T) {
+	t.Parallel()
+	s := open(t, nil)
+	apply(t, s, 1, 1, &fsmpb.Command{Writes: []*fsmpb.Write{put("b1", "v"), put("b3", "v")}})
+	data := snapshot(t, s)
+	for mark, want := range map[string][]string{"b0": {"b0", "b1", "b3"}, "b2": {"b1", "b2", "b3"}, "b3": {"b1", "b3"}, "b4": {"b1", "b3", "b4"}} {
+		var out bytes.Buffer
+		header := fsm.SnapshotHeader{Index: 1, Term: 1, Time: epoch}
+		if err := fsm.MarkSnapshot(&out, bytes.NewReader(data), header, []byte(mark), fsm.Row{Version: 1, Value: []byte("m")}); err != nil {
+			t.Fatal(err)
+		}
+		r, err := fsm.NewSnapshotReader(&out)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		for {
+			key, value, err := r.Next()
+			if errors.Is(err, io.EOF) {
+				break
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got = append(got, string(key)); string(key) == mark && !bytes.HasSuffix(value, []byte("m")) {
+				t.Errorf("%s is not marked", mark)
+			}
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("%s: %q", mark, got)
+		}
+	}
+	if err := fsm.MarkSnapshot(io.Discard, bytes.NewReader(data), fsm.SnapshotHeader{}, []byte{1}, fsm.Row{}); err == nil {
+		t.Error("a key that is none was put in")
 	}
 }
