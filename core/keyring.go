@@ -169,9 +169,9 @@ func (u *Unsealed) commitBoot(ctx context.Context, rows map[string][]byte, r *re
 
 // reloadKeyring takes over a keyring that another node has changed.
 //
-// After a rekey the root key is one that only the new shares tell. The keyring
-// itself is the same then, so this node goes on with the one that it has: it
-// will refuse what it cannot open once there is a later one.
+// After a rekey the root key is one that only the new shares tell, and other nodes.
+// The keyring itself is the same then, so this node goes on with the one that it has
+// until it has been told: it refuses what it cannot open if there is a later one.
 func (u *Unsealed) reloadKeyring() error {
 	u.keyMu.Lock()
 	defer u.keyMu.Unlock()
@@ -184,7 +184,7 @@ func (u *Unsealed) reloadKeyring() error {
 		keyring, err = u.reloadRootKey(sealed)
 	}
 	if errors.Is(err, seal.ErrWrongKey) {
-		u.log.Warn("the root key was replaced on another node: this one has to be sealed, and unsealed with the new key shares")
+		u.missRootKey()
 		return nil
 	}
 	if err != nil {

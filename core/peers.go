@@ -24,6 +24,8 @@ type Peers interface {
 	Issue(cluster string, authority []byte, node string, public []byte) (certificate, root []byte, err error)
 	// Admit has the leader admit a node that proves it can unseal.
 	Admit(ctx context.Context, leader string, proof []byte) ([]byte, error)
+	// RootKey asks another node for the root key, as package handover says.
+	RootKey(ctx context.Context, node string, question []byte) ([]byte, error)
 	// Restore has the leader restore a snapshot.
 	Restore(ctx context.Context, leader string, r io.Reader, force bool) error
 }

@@ -57,6 +57,8 @@ type work struct {
 	done   context.CancelFunc
 	ctx    context.Context //nolint:containedctx // ends the background work with close
 	worker sync.WaitGroup
+	// missing tells that the root key is not this node's any more.
+	missing chan struct{}
 }
 
 // Labels of what is derived from the keyring.
@@ -73,6 +75,7 @@ func newUnsealed(c *Core, keyring *seal.Keyring) (*Unsealed, error) {
 	u := &Unsealed{core: c, log: c.log, barrier: barrier}
 	u.store = state.Following(state.New(c.cfg.Node, barrier), u.reloadKeyring)
 	u.ctx, u.done = context.WithCancel(c.ctx)
+	u.missing = make(chan struct{}, 1)
 	// The devices write what is under way when the node is sealed.
 	u.audit = audit.New(context.WithoutCancel(c.ctx), c.cfg.Audit, keyring.Derive(labelAudit, 32))
 	u.quotas = quotas.New()
@@ -121,6 +124,9 @@ func (u *Unsealed) start(rootKey []byte) {
 	u.shareRates()
 	u.worker.Go(u.lead)
 	u.worker.Go(u.follow)
+	if u.core.cfg.Peers != nil {
+		u.worker.Go(u.followRootKey)
+	}
 }
 
 // close stops the background work and forgets the keys. Requests under way

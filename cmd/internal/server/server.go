@@ -210,6 +210,7 @@ func (s *Server) openCore(ctx context.Context) error {
 	})
 	s.peers.mux.HandleFunc("POST "+pathAdmit, s.peers.answerAdmit(s.core))
 	s.peers.mux.HandleFunc("POST "+pathRestore, s.peers.answerRestore(s.core))
+	s.peers.mux.HandleFunc("POST "+pathRootKey, s.peers.answerRootKey(s.core))
 	s.peers.mux.HandleFunc("POST "+pathRenew, s.peers.answerRenew(s.core))
 	return nil
 }
