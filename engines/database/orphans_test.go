@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/coffer-secrets/coffer/testing/kit"
+	"github.com/coffer-secrets/coffer/testing/targets"
 )
 
 // leased lists the users of live leases.
@@ -24,23 +25,23 @@ func leased(s *kit.Server) []string {
 
 // trouble changes the leader, cuts it off, kills the database, or cuts it off for
 // a while, each time that it is asked to, until nobody does any more.
-func trouble(t *testing.T, c *kit.Cluster, at *target, asked <-chan struct{}) {
+func trouble(t *testing.T, c *kit.Cluster, at *targets.Target, asked <-chan struct{}) {
 	t.Helper()
 	for range asked {
 		switch rand.IntN(4) {
 		case 0:
 			c.StepDown()
 		case 1:
-			if err := at.server.Stop(); err != nil {
+			if err := at.Server.Stop(); err != nil {
 				t.Error(err)
 			}
-			if err := at.server.Resume(); err != nil {
+			if err := at.Server.Resume(); err != nil {
 				t.Error(err)
 			}
 		case 2:
-			at.wire.Cut(true)
+			at.Wire.Cut(true)
 			c.StepDown()
-			at.wire.Cut(false)
+			at.Wire.Cut(false)
 		default:
 			leader := c.Leader()
 			c.Cut(leader, true)
@@ -54,22 +55,22 @@ func trouble(t *testing.T, c *kit.Cluster, at *target, asked <-chan struct{}) {
 // are made, renewed and revoked: in the end the users are those of live leases.
 func TestNoOrphans(t *testing.T) {
 	t.Parallel()
-	for kind, start := range targets {
+	for kind, start := range targets.Kinds() {
 		t.Run(kind, func(t *testing.T) {
 			t.Parallel()
-			noOrphans(t, startTarget(t, start))
+			noOrphans(t, targets.Start(t, start))
 		})
 	}
 }
 
-func noOrphans(t *testing.T, at *target) {
+func noOrphans(t *testing.T, at *targets.Target) {
 	t.Helper()
 	clock := kit.NewClock()
 	c := kit.NewCluster(t, 3, kit.At(clock))
 	s := c.Leader()
 	s.Mount("database", "database", nil)
-	s.Put("database/config/orders-db", at.connection(at.wire.Port()))
-	s.Put("database/roles/app", body{"db_name": "orders-db", "creation_statements": at.creation, "default_ttl": "1h", "max_ttl": "4h"})
+	s.Put("database/config/orders-db", at.Connection())
+	s.Put("database/roles/app", body{"db_name": "orders-db", "creation_statements": at.Creation, "default_ttl": "1h", "max_ttl": "4h"})
 	creds(s, "app") // so that there is one, however the troubles fall
 	asked := make(chan struct{})
 	var clients, troubles sync.WaitGroup
@@ -98,12 +99,12 @@ func noOrphans(t *testing.T, at *target) {
 	clients.Wait()
 	close(asked)
 	troubles.Wait()
-	settle(t, clock, "the users are those of live leases", func() bool { return slices.Equal(leased(c.Leader()), at.made(t)) })
-	if len(at.made(t)) == 0 {
+	settle(t, clock, "the users are those of live leases", func() bool { return slices.Equal(leased(c.Leader()), at.Made(t)) })
+	if len(at.Made(t)) == 0 {
 		t.Error("nobody is left")
 	}
 	clock.Advance(5 * time.Hour)
-	settle(t, clock, "all users are gone", func() bool { return len(at.made(t)) == 0 && len(leased(c.Leader())) == 0 })
+	settle(t, clock, "all users are gone", func() bool { return len(at.Made(t)) == 0 && len(leased(c.Leader())) == 0 })
 }
 
 // settle waits for something that the leader brings about in the course of time.

@@ -120,7 +120,7 @@ func (s *server) alone(ctx context.Context, name, password, text string) error {
 		return s.untold(err)
 	}
 	if got.Int64 != 1 {
-		return &database.Unreached{Text: "another session is at the same user"}
+		return errors.New("another session is at the same user") // and may have made it
 	}
 	// A process that was stopped may have the lock later than anybody waits for
 	// it to be taken. What is sent from here on is not taken from a session that
