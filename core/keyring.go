@@ -167,6 +167,17 @@ func (u *Unsealed) commitBoot(ctx context.Context, rows map[string][]byte, r *re
 	return err
 }
 
+// followKeyring is reloadKeyring for requests. What cannot be taken over since a
+// snapshot has replaced the state is taken up at once, and asked for again.
+func (u *Unsealed) followKeyring() error {
+	err := u.reloadKeyring()
+	if !errors.Is(err, seal.ErrKeyringMismatch) {
+		return err
+	}
+	u.core.background.Go(func() { u.core.followRestore(u, earlier) })
+	return &engines.Error{Kind: engines.KindUnavailable, Message: "the state was restored from a snapshot, and this node is reading its keys: try again", Cause: err}
+}
+
 // reloadKeyring takes over a keyring that another node has changed.
 //
 // After a rekey the root key is one that only the new shares tell, and other nodes.

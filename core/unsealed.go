@@ -73,7 +73,7 @@ func newUnsealed(c *Core, keyring *seal.Keyring) (*Unsealed, error) {
 		return nil, engines.Internal(err)
 	}
 	u := &Unsealed{core: c, log: c.log, barrier: barrier}
-	u.store = state.Following(state.New(c.cfg.Node, barrier), u.reloadKeyring)
+	u.store = state.Following(state.New(c.cfg.Node, barrier), u.followKeyring)
 	u.ctx, u.done = context.WithCancel(c.ctx)
 	u.missing = make(chan struct{}, 1)
 	// The devices write what is under way when the node is sealed.

@@ -75,7 +75,10 @@ func TestRestoreThroughAFollower(t *testing.T) {
 	}
 	a.wantSecret(k.RootToken, "old")
 	until(t, "the follower to go on", func() bool {
-		_, _, answer := b.do(http.MethodGet, "secret/data/a", k.RootToken, nil)
+		status, _, answer := b.do(http.MethodGet, "secret/data/a", k.RootToken, nil)
+		if status != http.StatusOK && status != http.StatusServiceUnavailable {
+			t.Fatalf("while it reads the restored keys: %d %s", status, answer)
+		}
 		return strings.Contains(string(answer), `{"k":"old"}`)
 	})
 	a.putSecret(k.RootToken, "newest")
