@@ -202,6 +202,10 @@ func (s *system) stuckLeases(tx *state.Tx) (*engines.Response, error) {
 	if err != nil {
 		return nil, err
 	}
+	held, err := s.Issued.Held(tx)
+	if err != nil {
+		return nil, err
+	}
 	total := 0
 	for _, n := range counts {
 		total += n
@@ -212,7 +216,7 @@ func (s *system) stuckLeases(tx *state.Tx) (*engines.Response, error) {
 			"lease_id": l.ID, "error": l.LastError, "attempts": l.Attempts, "next_attempt": l.Next.Format(time.RFC3339Nano), "created": l.What,
 		})
 	}
-	return data(map[string]any{"lease_count": max(total, len(list)), "counts": counts, "leases": shown}), nil
+	return data(map[string]any{"lease_count": max(total, len(list)), "counts": counts, "leases": shown, "held": held}), nil
 }
 
 // tidyLeases has nothing to start: what is left of leases is removed as it

@@ -187,7 +187,7 @@ func (s *Issued) endMount(ctx context.Context, store *state.Store, key []byte, d
 			return err
 		}
 	}
-	if err := s.endAll(ctx, store, r.turn, false); err != nil || r.any {
+	if err := s.endAll(ctx, store, r.turn, (*row).revoke); err != nil || r.any {
 		return err // what is left is looked after in another round
 	}
 	_, err = store.Update(ctx, func(tx *state.Tx) error {

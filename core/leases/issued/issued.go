@@ -34,6 +34,8 @@ type Issued struct {
 	deps Deps
 	wake chan struct{}
 	pace pace
+	// told says that it has been logged that leases are held.
+	told bool
 
 	mu sync.Mutex
 	// queues are those that this node works on, or waits with, while it leads.

@@ -24,6 +24,8 @@ const (
 
 	firstPause = time.Second
 	longPause  = 5 * time.Minute
+	// heldPause is how long a queue is left alone in which all is held.
+	heldPause = 2 * time.Second
 	// A target waits less than a single lease: others may have fallen due.
 	longTargetPause = 15 * time.Second
 	// maxErrorText bounds what is kept of an engine's error.
@@ -58,7 +60,7 @@ func (s *Issued) Lead(ctx context.Context, store *state.Store) {
 	ticker := time.NewTicker(lookEvery)
 	defer ticker.Stop()
 	for ctx.Err() == nil {
-		err := errors.Join(s.expire(ctx, store), s.end(ctx, store), s.start(ctx, store, &workers))
+		err := s.look(ctx, store, &workers)
 		if err != nil && ctx.Err() == nil {
 			s.deps.Log.Warn("leases could not be looked after and will be again", "error", err, "cause", errors.Unwrap(err))
 		}
@@ -72,46 +74,83 @@ func (s *Issued) Lead(ctx context.Context, store *state.Store) {
 
 // expire turns the leases whose time is over, and those that were not confirmed
 // in time.
-func (s *Issued) expire(ctx context.Context, store *state.Store) error {
-	prefix := state.Prefix(state.Leases, state.RootNamespace)
+func (s *Issued) expire(ctx context.Context, store *state.Store, held *hold) error {
+	if held != nil && !s.pace.due(paceHeld) { // what is held is looked at again and again
+		return nil
+	}
 	for {
-		var due []string
-		var failed error
-		err := store.Local(func(tx *state.Tx) error {
-			return tx.Expiring(tx.Now(), 0, func(_ time.Time, key []byte) bool {
-				if !bytes.HasPrefix(key, prefix) {
-					return true
-				}
-				var id string
-				if id, failed = store.Barrier().OpenName(prefix, key); failed != nil {
-					return false
-				}
-				due = append(due, id)
-				return len(due) < batch
-			})
-		})
-		if err := errors.Join(err, failed); err != nil || len(due) == 0 {
+		began := time.Now()
+		due, err := overdue(store, held)
+		if held != nil {
+			s.pace.looked(paceHeld, time.Since(began))
+		}
+		if err != nil || len(due) == 0 {
 			return err
 		}
 		_, err = store.Update(ctx, func(tx *state.Tx) error {
-			for _, id := range due {
-				r, err := load(tx, id)
-				if err != nil {
-					return err
-				}
-				if r == nil || !r.due(tx.Now()) {
-					continue // renewed or gone meanwhile
-				}
-				if err := r.revoke(tx); err != nil {
-					return err
-				}
+			held, err := heldOf(tx)
+			if err != nil {
+				return err
 			}
-			return nil
+			return each(tx, due, func(r *row, tx *state.Tx) error {
+				if !r.due(tx.Now()) || held.holds(r) {
+					return nil // renewed meanwhile
+				}
+				return r.revoke(tx)
+			})
 		})
 		if err != nil || len(due) < batch {
 			return err
 		}
 	}
+}
+
+// overdue lists a batch of leases whose time is over and that are not held.
+func overdue(store *state.Store, held *hold) (due []string, err error) {
+	prefix := state.Prefix(state.Leases, state.RootNamespace)
+	var failed error
+	err = store.Local(func(tx *state.Tx) error {
+		return tx.Expiring(tx.Now(), 0, func(_ time.Time, key []byte) bool {
+			if !bytes.HasPrefix(key, prefix) {
+				return true
+			}
+			var id string
+			if id, failed = store.Barrier().OpenName(prefix, key); failed != nil {
+				return false
+			}
+			if held != nil {
+				r, err := load(tx, id)
+				if failed = err; err != nil || r == nil || held.holds(r) {
+					return err == nil
+				}
+			}
+			due = append(due, id)
+			return len(due) < batch
+		})
+	})
+	return due, errors.Join(err, failed)
+}
+
+// look does a round of the leader's part.
+func (s *Issued) look(ctx context.Context, store *state.Store, workers *sync.WaitGroup) error {
+	var held *hold
+	err := store.Local(func(tx *state.Tx) (err error) {
+		held, err = heldOf(tx)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	if told := held != nil; told != s.told {
+		if s.told = told; told {
+			s.deps.Log.Warn("a snapshot was restored: no lease that it brought ends until an operator says so (sys/leases/release)", "snapshot_index", held.Index)
+		}
+	}
+	err = errors.Join(s.expire(ctx, store, held), s.start(ctx, store, workers))
+	if held == nil { // whose owners are gone is one of the things that are not known
+		err = errors.Join(err, s.end(ctx, store))
+	}
+	return err
 }
 
 // due reports whether the lease's time, or that for making it, is over.
@@ -174,7 +213,7 @@ func (s *Issued) finish(t target) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if q := s.queues[t]; q != nil {
-		if q.busy = false; q.failures == 0 {
+		if q.busy = false; q.failures == 0 && q.until.IsZero() {
 			delete(s.queues, t)
 		}
 	}
@@ -200,15 +239,18 @@ func (s *Issued) got(t target, ok bool, now time.Time) {
 func (s *Issued) undo(ctx context.Context, store *state.Store, t target) bool {
 	var some []*row
 	var mount *mounts.Mounted
-	began := store.Now()
+	began, held := store.Now(), false
 	err := store.Local(func(tx *state.Tx) (err error) {
-		some, err = s.first(tx, t)
+		some, held, err = s.first(tx, t)
 		if err == nil && len(some) > 0 {
 			mount, err = s.mount(tx, some[0].Mount)
 		}
 		return err
 	})
 	if err == nil && len(some) == 0 || ctx.Err() != nil {
+		if held {
+			s.rest(t, began.Add(heldPause))
+		}
 		return false
 	}
 	var failed []error
@@ -237,8 +279,22 @@ func anyDone(failed []error) bool {
 	return false
 }
 
-// first returns the leases of a queue that are due, up to a batch.
-func (s *Issued) first(tx *state.Tx, t target) (some []*row, err error) {
+// rest leaves a queue alone for a while.
+func (s *Issued) rest(t target, until time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if q := s.queues[t]; q != nil {
+		q.until = until
+	}
+}
+
+// first returns the leases of a queue that are due, up to a batch, but for those
+// that are held.
+func (s *Issued) first(tx *state.Tx, t target) (some []*row, skipped bool, err error) {
+	held, err := heldOf(tx)
+	if err != nil {
+		return nil, false, err
+	}
 	end := []byte{byte(state.Undoing) + 1}
 	err = tx.ScanKeys(state.Key(state.Undoing, state.RootNamespace, t[:]), func(key []byte) ([]byte, error) {
 		if _, when, ok := parsePlace(key); !ok || when.After(tx.Now()) || len(some) >= undoBatch {
@@ -252,10 +308,14 @@ func (s *Issued) first(tx *state.Tx, t target) (some []*row, err error) {
 		if err != nil || r == nil || r.Phase != revoking || !bytes.Equal(r.place(), key) {
 			return nil, err
 		}
+		if held.holds(r) {
+			skipped = true
+			return nil, nil
+		}
 		some = append(some, r)
 		return nil, nil
 	})
-	return some, err
+	return some, skipped, err
 }
 
 // ask has an engine undo a batch. The errors are one for each, or none at all.
@@ -331,6 +391,9 @@ func (r *row) later(tx *state.Tx) error {
 	r.Attempts, r.LastError, r.Next = 0, "", r.By
 	return r.enqueue(tx)
 }
+
+// paceHeld is the name under which looking for what is due is paced.
+var paceHeld = []byte("held")
 
 // pace keeps what takes long from being done all the time. One goroutine uses it.
 type pace struct{ next map[string]time.Time }

@@ -118,9 +118,9 @@ func (s *Issued) endOwned(ctx context.Context, store *state.Store, key, owner []
 				}
 			}
 			if len(order.Value) == 0 {
-				return s.endSome(tx, ids, false)
+				return each(tx, ids, (*row).revoke)
 			}
-			return s.inherit(tx, ids, order.Value)
+			return each(tx, ids, func(r *row, tx *state.Tx) error { return r.inherit(tx, order.Value) })
 		})
 		if err != nil {
 			return err
@@ -150,22 +150,13 @@ func owned(tx *state.Tx, owner []byte, most int) (ids []string, err error) {
 	return ids, nil
 }
 
-// inherit gives leases to another entity.
-func (s *Issued) inherit(tx *state.Tx, ids []string, heir []byte) error {
-	for _, id := range ids {
-		r, err := load(tx, id)
-		if err != nil {
-			return err
-		}
-		if r == nil || r.Phase == revoking {
-			continue
-		}
-		r.Owner, r.EntityID = heir, string(bytes.TrimPrefix(heir, []byte(entityMark)))
-		if err := r.put(tx); err != nil {
-			return err
-		}
+// inherit gives a lease to another entity.
+func (r *row) inherit(tx *state.Tx, heir []byte) error {
+	if r.Phase == revoking {
+		return nil
 	}
-	return nil
+	r.Owner, r.EntityID = heir, string(bytes.TrimPrefix(heir, []byte(entityMark)))
+	return r.put(tx)
 }
 
 // holds reports whether a lease is a token's own: the token's, or its entity's.

@@ -73,7 +73,9 @@ type times struct {
 // undoing is how undoing goes.
 type undoing struct {
 	// Confirmed says that the lease was live: nobody is making the thing any more.
-	Confirmed bool      `json:"confirmed,omitempty"`
+	Confirmed bool `json:"confirmed,omitempty"`
+	// Asked says that somebody asked for its end before its time.
+	Asked     bool      `json:"asked,omitempty"`
 	Attempts  int       `json:"attempts,omitempty"`
 	LastError string    `json:"last_error,omitempty"`
 	Next      time.Time `json:"next,omitzero"`
@@ -133,6 +135,16 @@ func (r *row) revoke(tx *state.Tx) error {
 	r.Confirmed = r.Phase == live
 	r.Phase, r.Next = revoking, tx.Now()
 	return r.enqueue(tx)
+}
+
+// ask is revoke because somebody asks for it.
+func (r *row) ask(tx *state.Tx) error {
+	if r.Phase == revoking && !r.Asked {
+		r.Asked = true
+		return r.put(tx)
+	}
+	r.Asked = true
+	return r.revoke(tx)
 }
 
 // enqueue stores a lease that is revoking, and its place in its target's queue.

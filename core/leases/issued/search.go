@@ -62,7 +62,7 @@ func selectorFields(query bool) []engines.Field {
 // Routes are those below sys/.
 func (s *Issued) Routes() []engines.Route {
 	dry := engines.Field{Name: "dry_run", Type: engines.Bool, Help: "Only tell what would be revoked."}
-	return []engines.Route{
+	return append(s.heldRoutes(), []engines.Route{
 		{
 			Pattern: "leases/search", Help: "Find leases of secrets by who asked for them, and for what.", Sudo: true, Fields: selectorFields(true),
 			Ops: []engines.Op{{Do: engines.Read, Handler: whole(s.search)}},
@@ -71,7 +71,7 @@ func (s *Issued) Routes() []engines.Route {
 			Pattern: "leases/revoke-by", Help: "Revoke what leases/search finds.", Sudo: true, Fields: append(selectorFields(false), dry),
 			Ops: []engines.Op{{Do: engines.Update, Trait: engines.Writes, Handler: whole(s.revokeBy)}},
 		},
-	}
+	}...)
 }
 
 func whole(h func(req *engines.Request, tx *state.Tx) (*engines.Response, error)) engines.Handler {
@@ -153,7 +153,7 @@ func (s *Issued) revokeBy(req *engines.Request, tx *state.Tx) (*engines.Response
 		store := tx.Store()
 		out.Then = func(ctx context.Context) error {
 			defer s.kick()
-			return s.endAll(ctx, store, ids, false)
+			return s.endAll(ctx, store, ids, (*row).ask)
 		}
 	}
 	return out, nil

@@ -34,7 +34,12 @@ type renewal struct {
 // renewal works out a lease's new end.
 func (s *Issued) renewal(tx *state.Tx, r *row, increment time.Duration) (*renewal, *mounts.Mounted, error) {
 	now := tx.Now()
-	if r.Phase != live || !now.Before(r.Expires) {
+	held, err := heldOf(tx)
+	if err != nil {
+		return nil, nil, err
+	}
+	// Of one that is held, a later renewal than it knows of may be lost.
+	if r.Phase != live || !now.Before(r.Expires) && !held.holds(r) {
 		return nil, nil, engines.Invalidf("lease expired")
 	}
 	if increment < 0 {
@@ -129,7 +134,7 @@ func (s *Issued) Revoke(tx *state.Tx, id string) error {
 	if err != nil || r == nil {
 		return err
 	}
-	return r.revoke(tx)
+	return r.ask(tx)
 }
 
 // patienceSync bounds how long a caller waits for what is undone.
@@ -216,7 +221,11 @@ func (s *Issued) RevokePrefix(ctx context.Context, store *state.Store, prefix st
 	if err != nil {
 		return err
 	}
-	if err := s.endAll(ctx, store, all, how.Force); err != nil {
+	end := (*row).ask
+	if how.Force {
+		end = s.forget
+	}
+	if err := s.endAll(ctx, store, all, end); err != nil {
 		return err
 	}
 	s.kick()
@@ -226,37 +235,36 @@ func (s *Issued) RevokePrefix(ctx context.Context, store *state.Store, prefix st
 	return nil
 }
 
-// endAll revokes leases, or forgets them, in as many transactions as it takes.
-func (s *Issued) endAll(ctx context.Context, store *state.Store, ids []string, force bool) error {
+// endAll ends leases, in as many transactions as it takes.
+func (s *Issued) endAll(ctx context.Context, store *state.Store, ids []string, end func(r *row, tx *state.Tx) error) error {
 	for len(ids) > 0 {
 		some := ids[:min(len(ids), batch)]
 		ids = ids[len(some):]
-		if _, err := store.Update(ctx, func(tx *state.Tx) error { return s.endSome(tx, some, force) }); err != nil {
+		if _, err := store.Update(ctx, func(tx *state.Tx) error { return each(tx, some, end) }); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (s *Issued) endSome(tx *state.Tx, ids []string, force bool) error {
+// each ends those of some leases that there are.
+func each(tx *state.Tx, ids []string, end func(r *row, tx *state.Tx) error) error {
 	for _, id := range ids {
 		r, err := load(tx, id)
-		switch {
-		case err != nil:
-			return err
-		case r == nil:
-			continue
-		case force:
-			err = r.drop(tx, s.deps.Free)
-		default:
-			err = r.revoke(tx)
-		}
 		if err != nil {
+			return err
+		}
+		if r == nil {
+			continue
+		}
+		if err := end(r, tx); err != nil {
 			return err
 		}
 	}
 	return nil
 }
+
+func (s *Issued) forget(r *row, tx *state.Tx) error { return r.drop(tx, s.deps.Free) }
 
 // MaxStuck is how many leases Stuck returns at most.
 const MaxStuck = 10_000

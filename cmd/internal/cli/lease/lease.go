@@ -33,7 +33,7 @@ type commands struct{ Env }
 // Commands makes them.
 func Commands(env Env) *cobra.Command {
 	c := commands{env}
-	return c.Group("lease", "Leases of secrets: look up, renew, revoke", c.lookup(), c.renew(), c.revoke())
+	return c.Group("lease", "Leases of secrets: look up, renew, revoke", c.lookup(), c.renew(), c.revoke(), c.release())
 }
 
 func (c commands) lookup() *cobra.Command {
@@ -104,4 +104,18 @@ func (c commands) runRevoke(ctx context.Context, cl *client.Client, id string, f
 		return c.Say("Success! Revoked any leases with prefix: %s", id)
 	}
 	return c.Say("Success! Revoked lease: %s", id)
+}
+
+func (c commands) release() *cobra.Command {
+	dry := false
+	cmd := c.Remote("release [options]", "Let leases end that are held since a snapshot was restored", 0, 0,
+		func(ctx context.Context, cl *client.Client, _ []string) error {
+			s, err := cl.Write(ctx, base+"release", map[string]any{"dry_run": dry})
+			if err != nil {
+				return c.Failed(err, "Error releasing leases")
+			}
+			return c.Secret(s)
+		})
+	cmd.Flags().BoolVar(&dry, "dry-run", false, "Only tell which would end, and why.")
+	return c.WithField(cmd)
 }
