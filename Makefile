@@ -7,7 +7,7 @@ export CGO_ENABLED ?= 0
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 LDFLAGS := -s -w -X main.version=$(VERSION)
 
-.PHONY: build run test unit race lint conformance bench profile failover fuzz proto tidy clean
+.PHONY: build run test unit race lint conformance bench profile failover soak fuzz proto tidy clean
 
 build: ## the binary, in bin/
 	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/coffer ./cmd/coffer
@@ -40,6 +40,10 @@ profile: build ## what the compiler is told of where the time goes; commit what 
 
 failover: ## kills the leader of three nodes 20 times, under writes
 	$(GO) test ./testing/harness -run TestLeaderKilled -kills 20 -count 1 -timeout 30m -v
+
+DURATION ?= 10m
+soak: ## loads three nodes as much as they take, which must cause no election
+	$(GO) test ./testing/harness -run TestFullLoad -count 1 -timeout 0 -v -soak $(DURATION)
 
 FUZZTIME ?= 30s
 fuzz: ## every fuzz target in turn
