@@ -28,6 +28,9 @@ path "sys/renew" { capabilities = ["update"] }
 path "sys/leases/renew" { capabilities = ["update"] }
 path "sys/leases/lookup" { capabilities = ["update"] }
 
+# Find the leases that the token or its entity owns.
+path "sys/leases/search" { capabilities = ["read"] }
+
 # Keep things in the token's own cubbyhole.
 path "cubbyhole/*" { capabilities = ["create", "read", "update", "delete", "list"] }
 

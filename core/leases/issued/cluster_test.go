@@ -125,3 +125,31 @@ func TestDeposedMaker(t *testing.T) {
 	settles(t, p)
 	eventually(t, "no lease is left", func() bool { ids, _ := leased(c.Leader(), "fake/creds/a"); return ids == nil })
 }
+
+// TestAwaitedOverAChangeOfLeaders has the leader lose its lead while it undoes
+// what somebody waits for.
+func TestAwaitedOverAChangeOfLeaders(t *testing.T) {
+	t.Parallel()
+	p := newPlace()
+	hangs := make(chan struct{})
+	var once sync.Once
+	p.undoing = func(ctx context.Context) {
+		once.Do(func() {
+			close(hangs)
+			<-ctx.Done()
+		})
+	}
+	c := kit.NewCluster(t, 3, kit.Engines(p.engine()))
+	old := c.Leader()
+	mount(old)
+	id := old.Get("fake/creds/a").Text("lease_id")
+	answered := make(chan *kit.Response, 1)
+	go func() {
+		answered <- old.Do(kit.Request{Method: http.MethodPut, Path: "sys/leases/revoke", Body: body{"lease_id": id}})
+	}()
+	<-hangs
+	c.StepDown()
+	if got := <-answered; got.Status != http.StatusNoContent || len(p.list()) != 0 {
+		t.Errorf("answered %d %s, left %q", got.Status, got.Raw, p.list())
+	}
+}

@@ -357,7 +357,9 @@ func TestSearch(t *testing.T) {
 		t.Errorf("%d leases in pages", seen)
 	}
 	s.Must(http.StatusBadRequest, kit.Request{Method: http.MethodPut, Path: "sys/leases/revoke-by", Body: body{}})
-	s.Must(http.StatusForbidden, kit.Request{Path: "sys/leases/search", Token: token})
+	if found := s.Must(http.StatusOK, kit.Request{Path: "sys/leases/search", Token: token}).At("data", "leases"); len(found.([]any)) != 1 {
+		t.Errorf("without sudo, found %v", found)
+	}
 	if got := s.Put("sys/leases/revoke-by", body{"role": "b", "dry_run": true}).Strings("data", "lease_ids"); len(got) != 2 || len(p.list()) != 3 {
 		t.Errorf("a dry run of %q left %q", got, p.list())
 	}

@@ -25,9 +25,11 @@ type place struct {
 	stuck map[string]bool // by target
 	// during, if set, runs inside of Create, before and after the user is made.
 	during func(ctx context.Context, user string, made bool) error
-	names  atomic.Int64
-	calls  atomic.Int64
-	extend error
+	// undoing, if set, runs before anything is undone.
+	undoing func(ctx context.Context)
+	names   atomic.Int64
+	calls   atomic.Int64
+	extend  error
 }
 
 func newPlace() *place {
@@ -105,8 +107,11 @@ func (p *place) creds(_ context.Context, req *engines.Request, _ engines.Tx) (*e
 	}}, nil
 }
 
-func (p *place) revoke(_ context.Context, reach *engines.Reach, list []engines.Revocation) []error {
+func (p *place) revoke(ctx context.Context, reach *engines.Reach, list []engines.Revocation) []error {
 	p.calls.Add(1)
+	if p.undoing != nil {
+		p.undoing(ctx)
+	}
 	out := make([]error, len(list))
 	err := reach.Look(func(tx engines.Tx) error {
 		entry, err := tx.Get("config")

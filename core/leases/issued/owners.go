@@ -6,7 +6,6 @@ import (
 	"errors"
 
 	"github.com/coffer-secrets/coffer/core/state"
-	"github.com/coffer-secrets/coffer/core/tokens"
 	"github.com/coffer-secrets/coffer/engines"
 )
 
@@ -157,9 +156,4 @@ func (r *row) inherit(tx *state.Tx, heir []byte) error {
 	}
 	r.Owner, r.EntityID = heir, string(bytes.TrimPrefix(heir, []byte(entityMark)))
 	return r.put(tx)
-}
-
-// holds reports whether a lease is a token's own: the token's, or its entity's.
-func (h *holder) holds(t *tokens.Token) bool {
-	return t != nil && (h.Accessor != "" && h.Accessor == t.Accessor || h.EntityID != "" && h.EntityID == t.EntityID)
 }

@@ -2,6 +2,8 @@ package issued_test
 
 import (
 	"net/http"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -12,7 +14,7 @@ import (
 // one gets a token, and that one's entity.
 func people(s *kit.Server) func(name string) (token, entity string) {
 	s.Policy("user", `path "fake/creds/*" { capabilities = ["read"] }
-path "sys/leases/own" { capabilities = ["read"] }`)
+path "sys/leases/revoke-by" { capabilities = ["update"] }`)
 	s.Put("sys/auth/userpass", body{"type": "userpass"})
 	for _, name := range []string{"bob", "eve"} {
 		s.Put("auth/userpass/users/"+name, body{"password": "long enough a word", "token_policies": "user", "token_ttl": "1h"})
@@ -67,4 +69,50 @@ func TestLeasesOfAnEntityEnd(t *testing.T) {
 	s.Must(http.StatusOK, kit.Request{Path: "fake/creds/a?ttl=3h&max_ttl=4h&owner=entity", Token: bob})
 	clock.Advance(3*time.Hour + time.Second)
 	settles(t, p)
+}
+
+// TestOwnLeases has callers without sudo see, and revoke, what is theirs only.
+func TestOwnLeases(t *testing.T) {
+	t.Parallel()
+	p := newPlace()
+	s := start(t, p)
+	login := people(s)
+	bob, _ := login("bob")
+	again, _ := login("bob")
+	eve, _ := login("eve")
+	ask := func(token, owner string) (id, user string) {
+		got := s.Must(http.StatusOK, kit.Request{Path: "fake/creds/a?owner=" + owner, Token: token})
+		return got.Text("lease_id"), got.Text("data", "username")
+	}
+	id, _ := ask(bob, "token")
+	_, shared := ask(bob, "entity")
+	hers, kept := ask(eve, "token")
+	see := func(token string) int {
+		return len(s.Must(http.StatusOK, kit.Request{Path: "sys/leases/search", Token: token}).At("data", "leases").([]any))
+	}
+	if got := []int{see(bob), see(again), see(eve), see(s.Root)}; !slices.Equal(got, []int{2, 1, 1, 3}) {
+		t.Errorf("they see %v leases", got)
+	}
+	page := s.Must(http.StatusOK, kit.Request{Path: "sys/leases/search?limit=1", Token: bob})
+	rest := s.Must(http.StatusOK, kit.Request{Path: "sys/leases/search?limit=1&after=" + page.Text("data", "next"), Token: bob})
+	if rest.Text("data", "next") != "" || string(page.Raw) == string(rest.Raw) {
+		t.Errorf("pages %s, %s", page.Raw, rest.Raw)
+	}
+	if raw := string(s.Must(http.StatusOK, kit.Request{Path: "sys/leases/search?role=a", Token: eve}).Raw); strings.Contains(raw, id) {
+		t.Errorf("eve sees %s", raw)
+	}
+	revoke := func(token string) {
+		s.Must(http.StatusOK, kit.Request{Method: http.MethodPut, Path: "sys/leases/revoke-by", Token: token, Body: body{"role": "a"}})
+	}
+	s.Must(http.StatusForbidden, kit.Request{Method: http.MethodPut, Path: "sys/leases/revoke", Token: bob, Body: body{"lease_id": hers}})
+	s.Must(http.StatusForbidden, kit.Request{Path: "sys/leases/held", Token: bob})
+	s.Must(http.StatusForbidden, kit.Request{Method: http.MethodPut, Path: "sys/leases/release", Token: bob})
+	batch := s.Put("auth/token/create", body{"policies": "user", "type": "batch", "ttl": "1h"}).Text("auth", "client_token")
+	if see(batch) != 0 {
+		t.Error("a batch token sees others' leases")
+	}
+	s.Must(http.StatusNoContent, kit.Request{Method: http.MethodPut, Path: "auth/token/revoke-self", Token: bob})
+	settles(t, p, shared, kept)
+	revoke(again)
+	settles(t, p, kept)
 }

@@ -3,10 +3,12 @@ package issued
 import (
 	"bytes"
 	"context"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/coffer-secrets/coffer/core/state"
+	"github.com/coffer-secrets/coffer/core/tokens"
 	"github.com/coffer-secrets/coffer/engines"
 )
 
@@ -64,12 +66,12 @@ func (s *Issued) Routes() []engines.Route {
 	dry := engines.Field{Name: "dry_run", Type: engines.Bool, Help: "Only tell what would be revoked."}
 	return append(s.heldRoutes(), []engines.Route{
 		{
-			Pattern: "leases/search", Help: "Find leases of secrets by who asked for them, and for what.", Sudo: true, Fields: selectorFields(true),
-			Ops: []engines.Op{{Do: engines.Read, Handler: whole(s.search)}},
+			Pattern: "leases/search", Help: "Find leases of secrets by who asked for them, and for what; without sudo, the caller's own.", Fields: selectorFields(true),
+			Ops: []engines.Op{{Do: engines.Read, Handler: seen(s.search)}},
 		},
 		{
-			Pattern: "leases/revoke-by", Help: "Revoke what leases/search finds.", Sudo: true, Fields: append(selectorFields(false), dry),
-			Ops: []engines.Op{{Do: engines.Update, Trait: engines.Writes, Handler: whole(s.revokeBy)}},
+			Pattern: "leases/revoke-by", Help: "Revoke what leases/search finds.", Fields: append(selectorFields(false), dry),
+			Ops: []engines.Op{{Do: engines.Update, Trait: engines.Writes, Handler: seen(s.revokeBy)}},
 		},
 	}...)
 }
@@ -80,9 +82,66 @@ func whole(h func(req *engines.Request, tx *state.Tx) (*engines.Response, error)
 	}
 }
 
+// seen is whole for handlers that are told whose leases the caller may see: nil
+// is everybody's.
+func seen(h func(req *engines.Request, tx *state.Tx, own *tokens.Token) (*engines.Response, error)) engines.Handler {
+	return func(ctx context.Context, req *engines.Request, tx engines.Tx) (*engines.Response, error) {
+		caller := tokens.CallerOf(ctx)
+		if caller == nil || caller.Token == nil {
+			return nil, engines.Errorf(engines.KindDenied, "permission denied")
+		}
+		own := caller.Token
+		if caller.Sudo || own.IsRoot() {
+			own = nil
+		}
+		return h(req, tx.(*state.Region).Tx(), own) //nolint:forcetypeassert // as whole
+	}
+}
+
+// visit visits the ids of the leases below a folder, or of those that a token or
+// its entity owns, in the order in which they are stored.
+func visit(tx *state.Tx, dir string, own *tokens.Token, fn func(id string) error) error {
+	if own == nil {
+		return walk(tx, dir, fn)
+	}
+	var ids []string
+	if key := own.OwnerKey(); own.Type != tokens.Batch && len(key) > 0 { // a batch token's are its parent's
+		of, err := owned(tx, key, MaxStuck)
+		if err != nil {
+			return err
+		}
+		ids = of
+	}
+	if own.EntityID != "" {
+		of, err := owned(tx, entityKey(own.EntityID), MaxStuck)
+		if err != nil {
+			return err
+		}
+		ids = append(ids, of...)
+	}
+	keys := make(map[string][]byte, len(ids))
+	for _, id := range ids {
+		key, err := region(tx).Key(id)
+		if err != nil {
+			return err
+		}
+		keys[id] = key
+	}
+	slices.SortFunc(ids, func(a, b string) int { return bytes.Compare(keys[a], keys[b]) })
+	for _, id := range ids {
+		if !strings.HasPrefix(id, dir) {
+			continue
+		}
+		if err := fn(id); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // find returns the leases that a request selects, in the order in which they are
 // stored, and where to go on; empty at the end.
-func (s *Issued) find(req *engines.Request, tx *state.Tx) (found []*row, next string, err error) {
+func (s *Issued) find(req *engines.Request, tx *state.Tx, own *tokens.Token) (found []*row, next string, err error) {
 	f, by := req.Fields, selectorOf(req.Fields)
 	limit := int(f.Int("limit"))
 	if limit <= 0 {
@@ -96,7 +155,7 @@ func (s *Issued) find(req *engines.Request, tx *state.Tx) (found []*row, next st
 		}
 	}
 	errFull := engines.Errorf(engines.KindInternal, "full")
-	err = walk(tx, by.mount, func(id string) error {
+	err = visit(tx, by.mount, own, func(id string) error {
 		if behind != nil {
 			if key, err := region(tx).Key(id); err != nil || bytes.Compare(key, behind) <= 0 {
 				return err
@@ -119,8 +178,8 @@ func (s *Issued) find(req *engines.Request, tx *state.Tx) (found []*row, next st
 	return found, next, err
 }
 
-func (s *Issued) search(req *engines.Request, tx *state.Tx) (*engines.Response, error) {
-	found, next, err := s.find(req, tx)
+func (s *Issued) search(req *engines.Request, tx *state.Tx, own *tokens.Token) (*engines.Response, error) {
+	found, next, err := s.find(req, tx, own)
 	if err != nil {
 		return nil, err
 	}
@@ -136,11 +195,11 @@ func (s *Issued) search(req *engines.Request, tx *state.Tx) (*engines.Response, 
 
 // revokeBy revokes a page of what is found: with what it answers as "next" the
 // caller goes on.
-func (s *Issued) revokeBy(req *engines.Request, tx *state.Tx) (*engines.Response, error) {
+func (s *Issued) revokeBy(req *engines.Request, tx *state.Tx, own *tokens.Token) (*engines.Response, error) {
 	if selectorOf(req.Fields).empty() {
 		return nil, engines.Invalidf("say which leases: mount, role, entity_id, accessor, client_address or older_than")
 	}
-	found, next, err := s.find(req, tx)
+	found, next, err := s.find(req, tx, own)
 	if err != nil {
 		return nil, err
 	}

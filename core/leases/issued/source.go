@@ -149,6 +149,9 @@ func (s *Issued) settle(ctx context.Context, store *state.Store, ids []string) e
 	ctx, cancel := context.WithTimeout(ctx, patienceSync)
 	defer cancel()
 	s.kick()
+	// Once another node leads, only the state itself tells how it goes.
+	look := time.NewTicker(lookEvery)
+	defer look.Stop()
 	for len(ids) > 0 {
 		s.mu.Lock()
 		changed := s.changed
@@ -175,6 +178,7 @@ func (s *Issued) settle(ctx context.Context, store *state.Store, ids []string) e
 		}
 		select {
 		case <-changed:
+		case <-look.C:
 		case <-ctx.Done():
 			return engines.Errorf(engines.KindUpstream, "the lease is revoked, but what it is for is not removed yet: the target takes long")
 		}
