@@ -90,7 +90,7 @@ func (e *engine) issue(_ context.Context, req *engines.Request, tx engines.Tx) (
 	}
 	return &engines.Response{Grant: &engines.Grant{
 		Role: name, What: map[string]string{"username": u.Name}, Target: c.Name, Undo: kept,
-		TTL: ttl, MaxTTL: r.MaxTTL, Renewable: true, Owner: r.LeaseOwner,
+		TTL: ttl, MaxTTL: r.MaxTTL, Renewable: true, Within: callTimeout, Owner: r.LeaseOwner,
 		Create: func(ctx context.Context, l *engines.Granted) (any, error) {
 			ctx, cancel := context.WithTimeout(ctx, callTimeout)
 			defer cancel()

@@ -11,7 +11,7 @@ import (
 
 const (
 	// callTimeout bounds one call of a database, revokeTimeout that of a batch.
-	callTimeout   = 25 * time.Second
+	callTimeout   = 20 * time.Second
 	revokeTimeout = time.Minute
 	// Above this many failures in a row a connection is left alone for a while,
 	// which doubles from one to the other.
