@@ -21,6 +21,8 @@ import (
 	"github.com/hashicorp/raft"
 	raftboltdb "github.com/hashicorp/raft-boltdb/v2"
 	"go.etcd.io/bbolt"
+
+	"github.com/coffer-secrets/coffer/testing/bench/load"
 )
 
 // entryBytes is the size of what the floors open and commit.
@@ -28,6 +30,9 @@ const entryBytes = 400
 
 // floorLine is what a floor's process says when it listens.
 const floorLine = "floor ready"
+
+// plainPath is answered without gorilla/mux.
+const plainPath = "/plain"
 
 // startHTTPFloor starts the floor of reads in a process of its own, as the
 // server under load is: within one process, a request costs no change of it.
@@ -67,7 +72,15 @@ func serveHTTPFloor(ctx context.Context) error {
 		return err
 	}
 	fmt.Printf("Listener 1: tcp (addr: \"%s\")\n%s\n", listener.Addr(), floorLine)
-	server := &http.Server{Handler: router, ReadHeaderTimeout: time.Minute}
+	plain := func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path != plainPath {
+			router.ServeHTTP(w, r)
+			return
+		}
+		w.Header().Set("Content-Type", "application/json")
+		_, _ = w.Write(nonce)
+	}
+	server := &http.Server{Handler: http.HandlerFunc(plain), ReadHeaderTimeout: time.Minute}
 	stopped := make(chan error, 1)
 	go func() { stopped <- server.Serve(listener) }()
 	select {
@@ -168,8 +181,8 @@ func (f *raftFloor) close() {
 }
 
 // workers propose entries of entryBytes.
-func (f *raftFloor) workers(n int) []worker {
-	list := make([]worker, n)
+func (f *raftFloor) workers(n int) []load.Worker {
+	list := make([]load.Worker, n)
 	for i := range list {
 		data := make([]byte, entryBytes)
 		_, _ = rand.Read(data)
@@ -183,13 +196,13 @@ type proposer struct {
 	data []byte
 }
 
-func (p *proposer) do(n int) error {
+func (p *proposer) Do(n int) error {
 	data := append([]byte(nil), p.data...)
 	binary.BigEndian.PutUint64(data[8:], uint64(n)) // #nosec G115 -- a counter
 	return p.raft.Apply(data, time.Minute).Error()
 }
 
-func (p *proposer) close() {}
+func (p *proposer) Close() {}
 
 // floorMachine stores each entry as a row, and the index beside it.
 type floorMachine struct{ db *pebble.DB }

@@ -5,11 +5,11 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"net/http"
 	"os"
 	"os/signal"
-	"runtime"
 	"slices"
+	"strconv"
+	"strings"
 	"syscall"
 	"time"
 )
@@ -17,10 +17,17 @@ import (
 // options are the flags.
 type options struct {
 	binary string
-	conns  int
+	conns  []int
 	nodes  int
 	rounds int
 	round  time.Duration
+	warmUp time.Duration
+	rate   float64
+	works  []string
+	given  given
+	// variants also measure servers with TLS, or with an audit device.
+	tls, audit bool
+	out        outputs
 	// secrets, if set, measures what so many cost instead.
 	secrets int
 	// profile, if set, is where a profile of the server goes instead.
@@ -28,136 +35,113 @@ type options struct {
 	timing  bool
 }
 
+// given are servers that run already.
+type given struct {
+	addresses, tokens []string
+	caFile            string
+}
+
+// outputs are the files that a run leaves.
+type outputs struct{ json, svg, markdown string }
+
+// most is the largest number of connections.
+func (o *options) most() int { return slices.Max(o.conns) }
+
 func main() {
-	var o options
-	flag.StringVar(&o.binary, "binary", "bin/coffer", "the server to measure")
-	flag.IntVar(&o.conns, "conns", 32, "connections")
-	flag.IntVar(&o.nodes, "nodes", 1, "nodes of the cluster to measure, and of the floor of writes")
-	flag.IntVar(&o.rounds, "rounds", 3, "rounds of each measurement; the median counts")
-	flag.DurationVar(&o.round, "round", 3*time.Second, "length of a round")
-	flag.IntVar(&o.secrets, "secrets", 0, "measure what it costs to hold so many secrets, instead of rates")
-	flag.StringVar(&o.profile, "profile", "", "write a CPU profile of the server under each load to this file, instead of rates")
-	flag.BoolVar(&o.timing, "timing", false, "compare how long failed logins take with names that exist and with others, instead of rates")
-	floor := flag.Bool("serve-floor", false, "serve the floor of reads, for another process of this program")
-	flag.Parse()
-	work := run
-	switch {
-	case *floor:
-		work = func(ctx context.Context, _ options) error { return serveHTTPFloor(ctx) }
-	case o.secrets > 0:
-		work = measureSize
-	case o.timing:
-		work = measureTiming
-	case o.profile != "":
-		work = writeProfile
+	work, o, err := parse()
+	if err == nil {
+		ctx, cancel := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
+		defer cancel()
+		err = work(ctx, o)
 	}
-	ctx, cancel := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
-	defer cancel()
-	if err := work(ctx, o); err != nil {
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1) //nolint:gocritic // the context is nobody's any more
 	}
 }
 
-// rig is all that is under load in a run.
-type rig struct {
-	options
-	http   *target
-	raft   *raftFloor
-	server *target
-}
-
-func run(ctx context.Context, o options) error {
-	if o.conns < 1 || o.nodes < 1 || o.rounds < 1 || o.round <= 0 {
-		return errors.New("conns, nodes, rounds and round must be positive")
-	}
-	dir, err := os.MkdirTemp("", "coffer-bench-")
-	if err != nil {
-		return err
-	}
-	defer func() { _ = os.RemoveAll(dir) }()
-	r := &rig{options: o}
-	if r.http, err = startHTTPFloor(ctx); err != nil {
-		return err
-	}
-	defer r.http.stop()
-	if r.raft, err = newRaftFloor(dir, o.nodes); err != nil {
-		return err
-	}
-	defer r.raft.close()
-	if r.server, err = startServer(ctx, o); err != nil {
-		return err
-	}
-	defer r.server.stop()
-	fmt.Printf("%d CPUs, %d nodes, %d connections, %d rounds of %s; rates are medians, in answers a second\n\n",
-		runtime.NumCPU(), o.nodes, o.conns, o.rounds, o.round)
-	fmt.Printf("%-24s %10s %10s %10s %10s   %-20s %10s %7s %6s\n", "work", "rate", "p50", "p99", "max", "floor", "rate", "ratio", "goal")
-	login, err := appRoleLogin(ctx, r.server.addr, o.conns)
-	if err != nil {
-		return err
-	}
-	list := append(works(), login)
-	if o.nodes > 1 {
-		list = append(list, byFollower()...)
-	}
-	for _, w := range list {
-		if err := r.measure(ctx, w); err != nil {
-			return fmt.Errorf("%s: %w", w.name, err)
-		}
-	}
-	return nil
-}
-
-// measure alternates rounds of the floor and of the server.
-func (r *rig) measure(ctx context.Context, w work) error {
-	floor, stopFloor, err := r.floorWorkers(ctx, w)
-	if err != nil {
-		return err
-	}
-	defer stopFloor()
-	list, stop, err := clients(ctx, r.server.node(w.node), r.conns, w.want, w.request)
-	if err != nil {
-		return err
-	}
-	defer stop()
-	var below, got []outcome
-	for range r.rounds {
-		f, err := load(floor, r.round)
-		if err != nil {
-			return err
-		}
-		s, err := load(list, r.round)
-		if err != nil {
-			return err
-		}
-		below, got = append(below, f), append(got, s)
-	}
-	f, s := median(below), median(got)
-	fmt.Printf("%-24s %10.0f %10s %10s %10s   %-20s %10.0f %7.2f %6.2f\n",
-		w.name, s.rate, short(s.p50), short(s.p99), short(s.most), w.floor, f.rate, s.rate/f.rate, w.goal)
-	return nil
-}
-
-func (r *rig) floorWorkers(ctx context.Context, w work) ([]worker, func(), error) {
-	switch w.floor {
-	case floorRaft:
-		return r.raft.workers(r.conns), func() {}, nil
-	case floorLeader:
-		return clients(ctx, r.server.addr, r.conns, w.want, w.request)
-	}
-	request := message(http.MethodGet, "/v1/secret/data/app", rootToken, "")
-	return clients(ctx, r.http.addr, r.conns, http.StatusOK, func(int, int) []byte { return request })
-}
-
-// median is the round with the median rate.
-func median(list []outcome) outcome {
-	slices.SortFunc(list, func(a, b outcome) int {
-		if a.rate < b.rate {
-			return -1
-		}
-		return 1
+func parse() (func(context.Context, options) error, options, error) {
+	o := options{conns: []int{32}}
+	flag.StringVar(&o.binary, "binary", "bin/coffer", "the server to measure, if no target is given")
+	flag.Func("conns", "connections; several numbers, with commas, are measured in turn (default 32)", o.readConns)
+	flag.IntVar(&o.nodes, "nodes", 1, "nodes of the cluster to start, and of the floor of writes")
+	flag.IntVar(&o.rounds, "rounds", 3, "rounds of each measurement; the median counts")
+	flag.DurationVar(&o.round, "round", 3*time.Second, "length of a round")
+	flag.DurationVar(&o.warmUp, "warm-up", time.Second, "load before the first round, which does not count")
+	flag.Float64Var(&o.rate, "rate", 0, "operations a second to begin, whatever they take (open loop), instead of the next when one is done")
+	flag.Func("work", "which work, with commas; all by default (see -list)", func(text string) error {
+		o.works = append(o.works, strings.Split(text, ",")...)
+		return nil
 	})
-	return list[len(list)/2]
+	flag.Func("target", "a server that runs, as [name=]http[s]://host:port[,host:port ...], the leader first; may be given again", func(text string) error {
+		o.given.addresses = append(o.given.addresses, text)
+		return nil
+	})
+	flag.Func("token", "its token; once for each target, in their order (default $VAULT_TOKEN)", func(text string) error {
+		o.given.tokens = append(o.given.tokens, text)
+		return nil
+	})
+	flag.StringVar(&o.given.caFile, "ca-cert", "", "a file of the certificates that vouch for targets (default $VAULT_CACERT)")
+	flag.BoolVar(&o.tls, "tls", false, "also measure a server with TLS")
+	flag.BoolVar(&o.audit, "audit", false, "also measure a server with a file audit device")
+	flag.StringVar(&o.out.json, "json", "", "write the results to this file")
+	flag.StringVar(&o.out.svg, "svg", "", "write plots to this folder")
+	flag.StringVar(&o.out.markdown, "markdown", "", "write the table to this file")
+	flag.IntVar(&o.secrets, "secrets", 0, "measure what it costs to hold so many secrets, instead of rates")
+	flag.StringVar(&o.profile, "profile", "", "write a CPU profile of the server under each load to this file, instead of rates")
+	flag.BoolVar(&o.timing, "timing", false, "compare how long failed logins take with names that exist and with others, instead of rates")
+	list := flag.Bool("list", false, "list the kinds of work")
+	floor := flag.Bool("serve-floor", false, "serve the floor of reads, for another process of this program")
+	flag.Parse()
+	switch {
+	case *floor:
+		return func(ctx context.Context, _ options) error { return serveHTTPFloor(ctx) }, o, nil
+	case *list:
+		return listWorks, o, nil
+	case o.secrets > 0:
+		return measureSize, o, nil
+	case o.timing:
+		return measureTiming, o, nil
+	case o.profile != "":
+		return writeProfile, o, nil
+	}
+	return run, o, o.check()
 }
 
-func short(d time.Duration) string { return d.Round(10 * time.Microsecond).String() }
+func (o *options) readConns(text string) error {
+	o.conns = nil
+	for part := range strings.SplitSeq(text, ",") {
+		n, err := strconv.Atoi(part)
+		if err != nil || n < 1 {
+			return errors.New("expected numbers above 0, with commas")
+		}
+		o.conns = append(o.conns, n)
+	}
+	return nil
+}
+
+func (o *options) check() error {
+	if o.nodes < 1 || o.rounds < 1 || o.round <= 0 || o.warmUp < 0 || o.rate < 0 {
+		return errors.New("nodes, rounds and round must be positive, warm-up and rate not negative")
+	}
+	if len(o.given.addresses) > 0 && (o.tls || o.audit) {
+		return errors.New("-tls and -audit are for servers that this program starts")
+	}
+	if o.tls && o.nodes > 1 {
+		return errors.New("-tls is for one node")
+	}
+	all := works()
+	for _, name := range o.works {
+		if !slices.ContainsFunc(all, func(w work) bool { return w.name == name }) {
+			return fmt.Errorf("there is no work %q: see -list", name)
+		}
+	}
+	return nil
+}
+
+func listWorks(context.Context, options) error {
+	for _, w := range works() {
+		fmt.Println(w.name)
+	}
+	return nil
+}

@@ -8,7 +8,10 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"time"
+
+	"github.com/coffer-secrets/coffer/testing/bench/load"
 )
 
 // writeProfile loads the server with each work in turn and writes one CPU
@@ -36,18 +39,21 @@ func writeProfile(ctx context.Context, o options) error {
 	defer server.stop()
 	seconds := max(1, int(o.round/time.Second)*o.rounds)
 	args := []string{"tool", "pprof", "-proto", "-output", o.profile}
-	login, err := appRoleLogin(ctx, server.addr, o.conns)
-	if err != nil {
-		return err
-	}
-	for i, w := range append(works(), login) {
-		list, stop, err := clients(ctx, server.addr, o.conns, w.want, w.request)
+	for i, w := range works() {
+		if !w.profiled && !slices.Contains(o.works, w.name) {
+			continue
+		}
+		s, err := w.prepare(&admin{ctx: ctx, target: server}, o.most())
+		if err != nil {
+			return err
+		}
+		list, stop, err := callers(ctx, server, 0, o.most(), s)
 		if err != nil {
 			return err
 		}
 		loaded := make(chan error, 1)
 		go func() {
-			_, err := load(list, time.Duration(seconds+1)*time.Second)
+			_, err := load.Run(list, load.Pace{For: time.Duration(seconds+1) * time.Second})
 			loaded <- err
 		}()
 		path := filepath.Join(dir, fmt.Sprint(i))

@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -19,13 +20,22 @@ const (
 	startTime = 30 * time.Second
 )
 
-// target is a server process under load.
+// target is a server under load.
 type target struct {
+	name  string
+	token string
+	// tls is nil for a server without.
+	tls  *tls.Config
 	addr string
 	// nodes are the addresses of all nodes of a cluster, the leader's first.
 	nodes []string
 	pid   int
 	stop  func()
+	// mount is how the mounts of this run begin; mounted are those that are there,
+	// and undo their paths.
+	mount   string
+	mounted map[string]bool
+	undo    []string
 }
 
 // node is the address of one.
@@ -61,9 +71,11 @@ func startServer(ctx context.Context, o options) (*target, error) {
 }
 
 // startDev starts a dev server on a port of its own.
-func startDev(ctx context.Context, binary string) (*target, error) {
-	return start(ctx, "Root Token:", binary, "server", "-dev", "-dev-no-store-token", "-log-level=error",
-		"-dev-root-token-id="+rootToken, "-dev-listen-address=127.0.0.1:0")
+func startDev(ctx context.Context, binary string, more ...string) (*target, error) {
+	return start(ctx, "Root Token:", binary, append([]string{
+		"server", "-dev", "-dev-no-store-token", "-log-level=error",
+		"-dev-root-token-id=" + rootToken, "-dev-listen-address=127.0.0.1:0",
+	}, more...)...)
 }
 
 // nodeLine is how "coffer dev" names a node.
@@ -106,7 +118,7 @@ func start(ctx context.Context, ready, binary string, args ...string) (*target, 
 	select {
 	case at := <-told:
 		if len(at) > 0 {
-			return &target{addr: at[0], nodes: at, pid: cmd.Process.Pid, stop: stop}, nil
+			return &target{name: "coffer", token: rootToken, addr: at[0], nodes: at, pid: cmd.Process.Pid, stop: stop, mounted: make(map[string]bool)}, nil
 		}
 	case <-time.After(startTime):
 	}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/coffer-secrets/coffer/client"
+	"github.com/coffer-secrets/coffer/testing/bench/load"
 )
 
 // sized is a server whose data outlive it.
@@ -96,21 +97,22 @@ func (s *sized) setUp(ctx context.Context) error {
 
 // fill writes secrets from..to and returns how many a second.
 func (s *sized) fill(ctx context.Context, from, to int) (float64, error) {
-	list, stop, err := clients(ctx, s.server.addr, s.conns, http.StatusOK, func(conn, n int) []byte {
-		i := from + n*s.conns + conn
-		return message(http.MethodPost, fmt.Sprintf("/v1/secret/data/team-%d/app-%d", i/1000, i), s.token, value)
-	})
+	conns := s.most()
+	list, stop, err := callers(ctx, s.server, 0, conns, requests(func(conn, n int) []byte {
+		i := from + n*conns + conn
+		return load.Message(http.MethodPost, fmt.Sprintf("/v1/secret/data/team-%d/app-%d", i/1000, i), s.token, value)
+	}))
 	if err != nil {
 		return 0, err
 	}
 	defer stop()
 	begun := time.Now()
-	each := (to - from + s.conns - 1) / s.conns
+	each := (to - from + conns - 1) / conns
 	errs := make(chan error, len(list))
 	for _, w := range list {
 		go func() {
 			for n := range each {
-				if err := w.do(n); err != nil {
+				if err := w.Do(n); err != nil {
 					errs <- err
 					return
 				}
@@ -123,7 +125,7 @@ func (s *sized) fill(ctx context.Context, from, to int) (float64, error) {
 			return 0, err
 		}
 	}
-	return float64(each*s.conns) / time.Since(begun).Seconds(), nil
+	return float64(each*conns) / time.Since(begun).Seconds(), nil
 }
 
 // reopen restarts the server and tells what it costs to have so many secrets.

@@ -8,6 +8,8 @@ import (
 	"net/http"
 	"slices"
 	"time"
+
+	"github.com/coffer-secrets/coffer/testing/bench/load"
 )
 
 const (
@@ -28,7 +30,7 @@ func measureTiming(ctx context.Context, o options) error {
 		return err
 	}
 	defer server.stop()
-	a := admin{ctx: ctx, addr: server.addr}
+	a := admin{ctx: ctx, target: server}
 	a.post("sys/auth/userpass", `{"type":"userpass"}`)
 	for i := range guesses {
 		a.post(fmt.Sprintf("auth/userpass/users/known%d", i), `{"password_hash":"`+guessHash+`"}`)
@@ -43,16 +45,15 @@ func measureTiming(ctx context.Context, o options) error {
 	rand.Shuffle(len(names), func(i, j int) { names[i], names[j] = names[j], names[i] }) // #nosec G404 -- an order, not a secret
 	took := make(map[byte][]time.Duration)
 	next := 0
-	c, err := dial(ctx, server.addr, http.StatusBadRequest, func(int) []byte {
-		return message(http.MethodPost, "/v1/auth/userpass/login/"+names[next], "", `{"password":"a guess"}`)
-	})
+	c, err := load.Dial(ctx, server.addr, nil)
 	if err != nil {
 		return err
 	}
-	defer c.close()
+	defer c.Close()
 	for ; next < len(names) && ctx.Err() == nil; next++ {
+		guess := load.Message(http.MethodPost, "/v1/auth/userpass/login/"+names[next], "", `{"password":"a guess"}`)
 		began := time.Now()
-		if err := c.do(next); err != nil {
+		if err := c.Do(guess, http.StatusBadRequest); err != nil {
 			return err
 		}
 		kind := names[next][0]
