@@ -77,3 +77,13 @@ func (u *Unsealed) confirm(ctx context.Context, m *making, data any) (*Outbound,
 	out.Index = index
 	return out, nil
 }
+
+// LeaseStats are figures about leases; ok is false while the node is sealed.
+func (c *Core) LeaseStats() (stats issued.Stats, ok bool) {
+	u := c.current.Load()
+	if u == nil {
+		return stats, false
+	}
+	stats, err := u.issued.Stats(u.store)
+	return stats, err == nil
+}

@@ -61,7 +61,7 @@ func (m *metrics) watch(n *node, c *core.Core, dir string) {
 	gauge("coffer_raft_applied_index", "Index of the last entry that the state holds.", func() float64 { return float64(n.Status().Applied) })
 	gauge("coffer_raft_commit_index", "Index of the last entry known to be committed.", func() float64 { return float64(n.Status().Committed) })
 	gauge("coffer_raft_peers", "Members of the cluster.", func() float64 { return float64(len(n.Status().Members)) })
-	m.registry.MustRegister(&auditMetrics{c})
+	m.registry.MustRegister(&auditMetrics{c}, &leaseMetrics{c})
 	gauge("coffer_store_bytes", "Size of the node's folder.", func() float64 { return float64(folderBytes(dir)) })
 }
 

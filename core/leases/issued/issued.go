@@ -31,9 +31,10 @@ type Deps struct {
 
 // Issued are the leases of what engines made. It is safe for concurrent use.
 type Issued struct {
-	deps Deps
-	wake chan struct{}
-	pace pace
+	deps  Deps
+	wake  chan struct{}
+	pace  pace
+	stats stats
 	// told says that it has been logged that leases are held.
 	told bool
 
@@ -198,7 +199,10 @@ func (s *Issued) Create(ctx context.Context, store *state.Store, m *Made) (any, 
 	if err != nil {
 		return nil, err
 	}
-	return m.create(ctx)
+	ended := s.stats.making(m.row.Mount)
+	data, err := m.create(ctx)
+	ended(err)
+	return data, err
 }
 
 func (m *Made) create(ctx context.Context) (any, error) {

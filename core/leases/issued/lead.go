@@ -259,6 +259,7 @@ func (s *Issued) undo(ctx context.Context, store *state.Store, t target) bool {
 		if ctx.Err() != nil {
 			return false // what ended with the lead tells nothing of the target
 		}
+		s.stats.undone(some[0].Mount, len(some), failed)
 		_, err = store.Update(ctx, func(tx *state.Tx) error { return s.settled(tx, some, failed, began) })
 	}
 	if err != nil && ctx.Err() == nil {
