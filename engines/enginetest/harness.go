@@ -230,7 +230,7 @@ func (h *Harness) checkAgain(op *engines.Op, req *engines.Request, first *Tx, re
 	if op.Trait == engines.Reads && len(first.writes) > 0 {
 		h.t.Errorf("%s %s only reads, but writes %d rows", req.Op, req.Path, len(first.writes))
 	}
-	again := &Tx{store: h.Store, index: first.index, reads: map[string]uint64{}, writes: map[string][]byte{}}
+	again := &Tx{store: h.Store, index: first.index, reads: map[string]uint64{}, writes: map[string][]byte{}, due: map[string]time.Time{}}
 	resp2, err2 := op.Handler(context.WithoutCancel(h.t.Context()), req, again)
 	if (err == nil) != (err2 == nil) || err != nil && err.Error() != err2.Error() {
 		h.t.Errorf("%s %s run again: error %v, then %v", req.Op, req.Path, err, err2)
