@@ -199,6 +199,11 @@ func (c *root) same(now *root) bool {
 // rotate takes a rotation on from where it is.
 func (e *engine) rotate(ctx context.Context, r *engines.Reach, c *root) error {
 	var err error
+	if c.Rotation.Next != nil {
+		if c, err = e.stillThere(ctx, r, c); err != nil {
+			return err
+		}
+	}
 	if c.Rotation.Next == nil && c.Rotation.Old == "" {
 		if c, err = e.makeNext(ctx, r, c); err != nil {
 			return err
@@ -206,7 +211,7 @@ func (e *engine) rotate(ctx context.Context, r *engines.Reach, c *root) error {
 	}
 	if c.Rotation.Next != nil {
 		if err := e.taken(ctx, c, *c.Rotation.Next); err != nil {
-			return errors.Join(err, e.lostNext(ctx, r, c))
+			return err
 		}
 		c, err = turn(ctx, r, func(now *root) error {
 			if !c.same(now) {
@@ -276,20 +281,19 @@ func (e *engine) makeNext(ctx context.Context, r *engines.Reach, c *root) (*root
 	return made, err
 }
 
-// lostNext begins anew if somebody has removed the new key.
-func (e *engine) lostNext(ctx context.Context, r *engines.Reach, c *root) error {
+// stillThere has a new key made once more if somebody has removed it.
+func (e *engine) stillThere(ctx context.Context, r *engines.Reach, c *root) (*root, error) {
 	ids, err := e.clients.base(c).keys(ctx, nil)
 	if err != nil || slices.Contains(ids, c.Rotation.Next.ID) {
-		return failure("the keys of the user of config/root", err)
+		return c, failure("the keys of the user of config/root", err)
 	}
-	_, err = turn(ctx, r, func(now *root) error {
+	return turn(ctx, r, func(now *root) error {
 		if !c.same(now) {
 			return errChanged
 		}
 		now.Rotation.Next = nil
 		return nil
 	})
-	return err
 }
 
 func (a *api) newKey(ctx context.Context, name *string) (*pair, error) {

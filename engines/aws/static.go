@@ -353,13 +353,18 @@ type work struct {
 
 // rotate makes a key, commits it, and puts it in its place once AWS takes it.
 func (w *work) rotate(ctx context.Context) error {
+	if w.s.Next != nil {
+		if err := w.stillThere(ctx); err != nil {
+			return err
+		}
+	}
 	if w.s.Next == nil {
 		if err := w.next(ctx); err != nil {
 			return err
 		}
 	}
 	if err := w.e.taken(ctx, w.c, *w.s.Next); err != nil {
-		return errors.Join(err, w.lost(ctx))
+		return err
 	}
 	return w.change(ctx, func(tx engines.Tx, now *static) error {
 		now.Current, now.Next, now.Rotated, now.IDs = now.Next, nil, w.r.Now(), nil
@@ -431,8 +436,8 @@ func (w *work) next(ctx context.Context) error {
 	return err
 }
 
-// lost begins anew if somebody has removed the new key.
-func (w *work) lost(ctx context.Context) error {
+// stillThere has a new key made once more if somebody has removed it.
+func (w *work) stillThere(ctx context.Context) error {
 	a, err := w.e.as(ctx, w.r.Mount, w.c, w.s)
 	if err != nil {
 		return err
@@ -441,10 +446,14 @@ func (w *work) lost(ctx context.Context) error {
 	if err != nil || slices.Contains(keys, w.s.Next.ID) {
 		return failure("the keys of the static role's user", err)
 	}
-	return w.change(ctx, func(_ engines.Tx, now *static) error {
+	err = w.change(ctx, func(_ engines.Tx, now *static) error {
 		now.Next = nil
 		return nil
 	})
+	if err == nil {
+		w.s.Next = nil
+	}
+	return err
 }
 
 // drop removes a row that never had a key.

@@ -117,6 +117,13 @@ func (f *Fake) Key(name string) (id, secret string) {
 	return k.id, k.secret
 }
 
+// Remove removes a key, as somebody does at the console.
+func (f *Fake) Remove(id string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	delete(f.keys, id)
+}
+
 // AddUser makes a user as somebody does at the console.
 func (f *Fake) AddUser(name string) {
 	f.mu.Lock()
