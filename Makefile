@@ -7,7 +7,7 @@ export CGO_ENABLED ?= 0
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 LDFLAGS := -s -w -X main.version=$(VERSION)
 
-.PHONY: build run test unit race lint conformance bench profile failover soak fuzz proto tidy clean
+.PHONY: build run test unit race lint conformance conformance-cluster bench profile failover soak fuzz proto tidy clean
 
 build: ## the binary, in bin/
 	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/coffer ./cmd/coffer
@@ -28,6 +28,9 @@ conformance: build ## the official Go clients, Vault's and OpenBao's, against a 
 	cd testing/conformance && for client in vault openbao; do \
 		$(GO) vet -tags $$client ./...; COFFER_BINARY=$(CURDIR)/bin/coffer $(GO) test -tags $$client ./...; \
 	done
+
+conformance-cluster: build ## the same clients against a follower of three nodes
+	COFFER_CONFORMANCE_NODES=3 $(MAKE) conformance
 
 lint:
 	@testing/lint

@@ -51,7 +51,7 @@ func (c control) Node() system.Node {
 		Version: info.Version, BuildDate: info.BuildDate, Started: info.StartTime.UTC().Format(time.RFC3339), Sanitized: info.Sanitized,
 	}
 	for _, m := range status.Members {
-		member := system.Member{ID: m.ID, Address: m.Address, APIAddress: m.APIAddress, Leader: m.Leader, Voter: m.Voter, Self: m.ID == status.ID, Version: m.Version, Seen: m.Seen}
+		member := system.Member{ID: m.ID, Address: m.Address, APIAddress: m.APIAddress, Leader: m.Leader, Voter: m.Voter, Self: m.ID == status.ID, Host: m.Host, Version: m.Version, Seen: m.Seen}
 		if member.Self {
 			member.APIAddress, member.Version = info.APIAddr, info.Version
 		}

@@ -56,8 +56,9 @@ type Member struct {
 	APIAddress string
 	Leader     bool
 	Voter      bool
-	// Version is what it runs, and Seen when it was last known to be there; empty
-	// if nothing is known of it.
+	// Host is what its machine is called, Version what it runs, and Seen when it
+	// was last known to be there; empty if nothing is known of it.
+	Host    string
 	Version string
 	Seen    time.Time
 }

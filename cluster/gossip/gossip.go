@@ -15,6 +15,7 @@ import (
 const (
 	// joinEvery is how often nodes are looked for that should be there.
 	joinEvery    = 2 * time.Second
+	joinFirst    = 100 * time.Millisecond
 	updateWait   = 2 * time.Second
 	leaveWait    = time.Second
 	maxMetaBytes = memberlist.MetaMaxSize
@@ -25,6 +26,8 @@ type Meta struct {
 	// APIAddr is where it answers clients.
 	APIAddr string `json:"a"`
 	Version string `json:"v"`
+	// Host is what its machine is called.
+	Host string `json:"h,omitempty"`
 	// Commands is the newest version of the format of commands that it knows.
 	Commands uint32 `json:"c,omitempty"`
 	Sealed   bool   `json:"s,omitempty"`
@@ -116,20 +119,27 @@ func (g *Gossip) Peer(node string) (Peer, bool) {
 // keepJoined looks for members that are not part of the conversation, and tells
 // what has changed of this node.
 func (g *Gossip) keepJoined(ctx context.Context) {
-	every := joinEvery
+	most := joinEvery
 	if g.cfg.Interval > 0 {
-		every = g.cfg.Interval
+		most = g.cfg.Interval
 	}
-	ticker := time.NewTicker(every)
-	defer ticker.Stop()
-	for {
+	wait := min(joinFirst, most)
+	timer := time.NewTimer(wait)
+	defer timer.Stop()
+	for known := 0; ; {
 		select {
 		case <-ctx.Done():
 			return
-		case <-ticker.C:
+		case <-timer.C:
 		}
+		members := g.cfg.Members()
+		if wait = min(2*wait, most); len(members) > known { // somebody is new, perhaps all are
+			wait = min(joinFirst, most)
+		}
+		known = len(members)
+		timer.Reset(wait)
 		var missing []string
-		for _, node := range g.cfg.Members() {
+		for _, node := range members {
 			if p, ok := g.Peer(node); node != g.cfg.Node && (!ok || !p.Alive) {
 				missing = append(missing, encodeName(node)+"/"+addr(node).String())
 			}

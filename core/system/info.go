@@ -55,6 +55,9 @@ func (s *system) haStatus(_ context.Context, req *engines.Request, _ *state.Tx) 
 		if !m.Seen.IsZero() {
 			entry["last_echo"] = m.Seen.UTC().Format(time.RFC3339Nano)
 		}
+		if m.Host != "" {
+			entry["hostname"] = m.Host
+		}
 		if m.Self {
 			entry["hostname"], entry["last_echo"] = hostname, req.Now.Format(time.RFC3339Nano)
 		}

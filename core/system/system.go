@@ -51,7 +51,9 @@ type Member struct {
 	Leader     bool
 	Voter      bool
 	Self       bool
-	// Version is what it runs, and Seen when it was last known to be there.
+	// Host is what its machine is called, Version what it runs, and Seen when it
+	// was last known to be there.
+	Host    string
 	Version string
 	Seen    time.Time
 }

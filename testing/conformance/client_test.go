@@ -101,6 +101,7 @@ func TestHealthByStatus(t *testing.T) {
 	c := dev.client(t)
 	r := c.NewRequest(http.MethodHead, "/v1/sys/health")
 	r.Params.Set("activecode", "299")
+	r.Params.Set("standbycode", "299")
 	resp := must(c.RawRequest(r))(t)
 	check(t, resp.Body.Close())
 	equal(t, "status", resp.StatusCode, 299)

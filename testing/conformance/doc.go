@@ -9,5 +9,8 @@
 // reason why not, so that a new release of a client cannot bring a call that
 // nobody looked at.
 //
+// With COFFER_CONFORMANCE_NODES=3 the clients talk to a follower of three nodes instead
+// of a server of its own: there is nothing that one answers otherwise.
+//
 // COFFER_BINARY names the server's binary; without it, the tests build one.
 package conformance

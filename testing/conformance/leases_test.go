@@ -50,7 +50,7 @@ func TestLeases(t *testing.T) {
 // The log can be followed; that its node is sealed is on it.
 func TestMonitor(t *testing.T) {
 	const token = "root-monitor"
-	own := must(start("-dev", "-dev-no-store-token", "-dev-root-token-id="+token, "-dev-listen-address=127.0.0.1:0"))(t)
+	own := must(start("server", "-dev", "-dev-no-store-token", "-dev-root-token-id="+token, "-dev-listen-address=127.0.0.1:0"))(t)
 	t.Cleanup(func() { check(t, own.stop()) })
 	own.token = token
 	c := own.client(t)

@@ -23,7 +23,7 @@ func TestRaft(t *testing.T) {
 	file := filepath.Join(dir, "coffer.hcl")
 	text := fmt.Sprintf("storage \"raft\" {\n  path = %q\n  node_id = \"second\"\n}\nlistener \"tcp\" {\n  address = \"127.0.0.1:0\"\n  tls_disable = true\n}\n", filepath.Join(dir, "data"))
 	check(t, os.WriteFile(file, []byte(text), 0o600))
-	second := must(start("-config=" + file))(t)
+	second := must(start("server", "-config="+file))(t)
 	t.Cleanup(func() { check(t, second.stop()) })
 	second.token = first.token
 	other := second.client(t)

@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -19,6 +20,10 @@ import (
 
 	"github.com/coffer-secrets/coffer/testing/conformance/api"
 )
+
+// nodesVariable says that tests share a follower of so many nodes, instead of a
+// server of its own.
+const nodesVariable = "COFFER_CONFORMANCE_NODES"
 
 // patience bounds what must happen, but nobody knows when.
 const patience = 30 * time.Second
@@ -54,7 +59,7 @@ func prepare(dir string) (err error) {
 	// What the developer's shell says of servers must not reach the clients.
 	for _, pair := range os.Environ() {
 		name, _, _ := strings.Cut(pair, "=")
-		if strings.HasPrefix(name, "VAULT_") || strings.HasPrefix(name, "BAO_") || strings.HasPrefix(name, "COFFER_") && name != "COFFER_BINARY" {
+		if strings.HasPrefix(name, "VAULT_") || strings.HasPrefix(name, "BAO_") || strings.HasPrefix(name, "COFFER_") && name != "COFFER_BINARY" && name != nodesVariable {
 			if err := os.Unsetenv(name); err != nil {
 				return err
 			}
@@ -72,7 +77,11 @@ func prepare(dir string) (err error) {
 		return err
 	}
 	token := "root-" + rand.Text()
-	dev, err = start("-dev", "-dev-no-store-token", "-dev-root-token-id="+token, "-dev-listen-address=127.0.0.1:0")
+	if nodes := os.Getenv(nodesVariable); nodes != "" {
+		dev, err = startFollower(nodes, token)
+	} else {
+		dev, err = start("server", "-dev", "-dev-no-store-token", "-dev-root-token-id="+token, "-dev-listen-address=127.0.0.1:0")
+	}
 	if err == nil {
 		dev.token = token
 	}
@@ -83,6 +92,8 @@ func prepare(dir string) (err error) {
 type server struct {
 	address string
 	token   string
+	// others is how many nodes there are beside it, one of which leads then.
+	others int
 
 	cmd  *exec.Cmd
 	log  lockedBuffer
@@ -92,10 +103,27 @@ type server struct {
 
 var listens = regexp.MustCompile(`Listener 1: tcp \(addr: "([^"]+)"`)
 
-// start runs "coffer server" and returns when its listener is open.
+// follower is the line that "coffer dev" tells of its last node.
+var follower = regexp.MustCompile(`node-(\d+) +http://([0-9.:]+), process`)
+
+// startFollower starts a cluster, and returns a node of it that does not lead. The
+// process is that of the cluster.
+func startFollower(nodes, token string) (*server, error) {
+	size, err := strconv.Atoi(nodes)
+	if err != nil || size < 2 {
+		return nil, fmt.Errorf("%s: expected 2 or more", nodesVariable)
+	}
+	s, err := start("dev", "-nodes="+nodes, "-listen-address=127.0.0.1:0", "-root-token-id="+token)
+	if err == nil {
+		s.others = size - 1
+	}
+	return s, err
+}
+
+// start runs the program and returns when its listener is open.
 func start(args ...string) (*server, error) {
 	s := &server{done: make(chan struct{})}
-	s.cmd = exec.Command(binary, append([]string{"server"}, args...)...)
+	s.cmd = exec.Command(binary, args...)
 	s.cmd.Stderr = &s.log
 	stdout, err := s.cmd.StdoutPipe()
 	if err != nil {
@@ -129,7 +157,10 @@ func awaitStart(stdout io.Reader, ready chan<- string) {
 		if m := listens.FindStringSubmatch(lines.Text()); m != nil {
 			address = m[1]
 		}
-		if strings.Contains(lines.Text(), "server started!") {
+		if m := follower.FindStringSubmatch(lines.Text()); m != nil {
+			address = m[2] // the last counts: the first node has founded the cluster, and leads
+		}
+		if strings.Contains(lines.Text(), "server started!") || strings.Contains(lines.Text(), "Ctrl-C stops") {
 			ready <- address
 		}
 	}
@@ -161,7 +192,7 @@ func configured(t *testing.T, stanzas string) *server {
 	text := fmt.Sprintf("storage \"raft\" {\n  path = %q\n  node_id = \"node\"\n}\n"+
 		"listener \"tcp\" {\n  address = \"127.0.0.1:0\"\n  tls_disable = true\n}\n%s\n", filepath.Join(dir, "data"), stanzas)
 	check(t, os.WriteFile(file, []byte(text), 0o600))
-	s := must(start("-config=" + file))(t)
+	s := must(start("server", "-config="+file))(t)
 	t.Cleanup(func() { check(t, s.stop()) })
 	return s
 }

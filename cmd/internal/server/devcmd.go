@@ -144,9 +144,6 @@ func (c *devCluster) start(ctx context.Context) error {
 const portStep = 10
 
 func (c *devCluster) addressOf(ctx context.Context, i int) (string, error) {
-	if i == 0 {
-		return c.address, nil
-	}
 	host, text, err := net.SplitHostPort(c.address)
 	if err != nil {
 		return "", err
@@ -155,7 +152,13 @@ func (c *devCluster) addressOf(ctx context.Context, i int) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	for _, port := range []int{port + portStep*i, 0} {
+	switch {
+	case port != 0 && i == 0:
+		return c.address, nil
+	case port != 0:
+		port += portStep * i
+	}
+	for _, port := range []int{port, 0} {
 		socket, err := new(net.ListenConfig).Listen(ctx, "tcp", net.JoinHostPort(host, strconv.Itoa(port)))
 		if err == nil {
 			return socket.Addr().String(), socket.Close()

@@ -2,10 +2,14 @@ package server
 
 import (
 	"context"
+	"os"
 
 	"github.com/coffer-secrets/coffer/cluster/gossip"
 	"github.com/coffer-secrets/coffer/fsm"
 )
+
+// maxHost is longer than the name of any machine.
+const maxHost = 64
 
 // startGossip begins to talk with the other nodes about who is there.
 func (s *Server) startGossip(ctx context.Context) error {
@@ -18,7 +22,8 @@ func (s *Server) startGossip(ctx context.Context) error {
 			return names
 		},
 		Meta: func() gossip.Meta {
-			return gossip.Meta{APIAddr: s.cfg.APIAddr, Version: s.build.Version, Commands: fsm.CommandVersion, Sealed: s.core.Unsealed() == nil}
+			host, _ := os.Hostname() // one that has no name tells none
+			return gossip.Meta{APIAddr: s.cfg.APIAddr, Host: host[:min(len(host), maxHost)], Version: s.build.Version, Commands: fsm.CommandVersion, Sealed: s.core.Unsealed() == nil}
 		},
 	})
 	if err != nil {

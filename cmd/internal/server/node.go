@@ -127,7 +127,7 @@ func (n *node) Status() core.NodeStatus {
 		told := n.peers.told(m.ID)
 		out.Members = append(out.Members, core.Member{
 			ID: m.ID, Address: clusterURL(m.Address), Leader: m.ID == s.LeaderID, Voter: m.Voter,
-			APIAddress: told.APIAddr, Version: told.Version, Seen: told.Seen,
+			APIAddress: told.APIAddr, Host: told.Host, Version: told.Version, Seen: told.Seen,
 		})
 	}
 	return out
