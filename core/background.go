@@ -13,6 +13,9 @@ import (
 const (
 	tickEvery   = 500 * time.Millisecond
 	expireBatch = 100
+	// expireFactor is how many times as long as looking for what is over took it is
+	// left alone: where many leases are over, that is long.
+	expireFactor = 10
 )
 
 // lead does a leader's work for as long as, and whenever, the node leads.
@@ -64,10 +67,14 @@ func (u *Unsealed) leaderTick(ctx context.Context) error {
 // expire removes the tokens whose time is up, and what else passes. They have
 // been refused since it was; this only makes room.
 func (u *Unsealed) expire(ctx context.Context) error {
+	if time.Now().Before(u.expireNext) {
+		return nil
+	}
 	token, passing := state.Prefix(state.Tokens, state.RootNamespace), state.Prefix(state.Passing, state.RootNamespace)
 	var first []byte
 	for {
 		var due [][]byte
+		began := time.Now()
 		err := u.store.Local(func(tx *state.Tx) error {
 			// Other tables' rows are passed over, however many of them are due.
 			return tx.Expiring(tx.Now(), 0, func(_ time.Time, key []byte) bool {
@@ -77,6 +84,7 @@ func (u *Unsealed) expire(ctx context.Context) error {
 				return len(due) < expireBatch
 			})
 		})
+		u.expireNext = time.Now().Add(expireFactor * time.Since(began))
 		if err != nil || len(due) == 0 {
 			return err
 		}

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/coffer-secrets/coffer/core/audit"
 	"github.com/coffer-secrets/coffer/core/identity"
@@ -59,6 +60,9 @@ type work struct {
 	worker sync.WaitGroup
 	// missing tells that the root key is not this node's any more.
 	missing chan struct{}
+	// expireNext is before when nothing is looked for that is over. It belongs to
+	// lead.
+	expireNext time.Time
 }
 
 // Labels of what is derived from the keyring.

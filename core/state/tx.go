@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"slices"
+	"sort"
 	"time"
 
 	"github.com/coffer-secrets/coffer/engines"
@@ -311,7 +312,18 @@ func (tx *Tx) Scan(prefix []byte, fn func(key []byte, row *Row) error) error {
 // ScanKeys visits the keys that start with prefix, in order. fn may return a
 // key to jump forward to.
 func (tx *Tx) ScanKeys(prefix []byte, fn func(key []byte) (seek []byte, err error)) error {
+	return tx.ScanKeysFrom(prefix, prefix, fn)
+}
+
+// ScanKeysFrom is ScanKeys for the keys at from and behind it. Where many rows
+// have been removed lately, to begin behind them saves passing over what is left
+// of them.
+func (tx *Tx) ScanKeysFrom(prefix, from []byte, fn func(key []byte) (seek []byte, err error)) error {
+	if bytes.Compare(from, prefix) < 0 {
+		from = prefix
+	}
 	own := tx.ownKeys(prefix)
+	own = own[sort.Search(len(own), func(i int) bool { return bytes.Compare(own[i], from) >= 0 }):]
 	visit := func(key []byte) ([]byte, error) {
 		if w, decided := tx.buffered(key); decided && w == nil {
 			return nil, nil
@@ -336,7 +348,7 @@ func (tx *Tx) ScanKeys(prefix []byte, fn func(key []byte) (seek []byte, err erro
 		}
 		return nil
 	}
-	err := tx.view.Scan(prefix, prefixEnd(prefix), func(key []byte, _ fsm.Row) (bool, []byte, error) {
+	err := tx.view.Scan(from, prefixEnd(prefix), func(key []byte, _ fsm.Row) (bool, []byte, error) {
 		if err := flush(key); err != nil {
 			return false, nil, err
 		}

@@ -78,34 +78,46 @@ func (s *Issued) expire(ctx context.Context, store *state.Store, held *hold) err
 	if held != nil && !s.pace.due(paceHeld) { // what is held is looked at again and again
 		return nil
 	}
-	for {
-		began := time.Now()
-		due, err := overdue(store, held)
-		if held != nil {
-			s.pace.looked(paceHeld, time.Since(began))
-		}
-		if err != nil || len(due) == 0 {
-			return err
-		}
-		_, err = store.Update(ctx, func(tx *state.Tx) error {
-			held, err := heldOf(tx)
-			if err != nil {
-				return err
-			}
-			return each(tx, due, func(r *row, tx *state.Tx) error {
-				if !r.due(tx.Now()) || held.holds(r) {
-					return nil // renewed meanwhile
-				}
-				return r.revoke(tx)
-			})
-		})
-		if err != nil || len(due) < batch {
+	began := time.Now()
+	due, err := overdue(store, held)
+	if held != nil {
+		s.pace.looked(paceHeld, time.Since(began))
+	}
+	if err != nil {
+		return err
+	}
+	if len(due) >= maxOverdue {
+		defer s.kick() // there may be others: in another round, for what was turned can be undone meanwhile
+	}
+	for len(due) > 0 {
+		some := due[:min(len(due), batch)]
+		due = due[len(some):]
+		if _, err := store.Update(ctx, func(tx *state.Tx) error { return turn(tx, some) }); err != nil {
 			return err
 		}
 	}
+	return nil
 }
 
-// overdue lists a batch of leases whose time is over and that are not held.
+// turn turns some leases whose time was over.
+func turn(tx *state.Tx, ids []string) error {
+	held, err := heldOf(tx)
+	if err != nil {
+		return err
+	}
+	return each(tx, ids, func(r *row, tx *state.Tx) error {
+		if !r.due(tx.Now()) || held.holds(r) {
+			return nil // renewed meanwhile
+		}
+		return r.revoke(tx)
+	})
+}
+
+// maxOverdue is how many leases that are over are looked for at a time. A scan
+// passes over the marks of all that it found before, so it should find many.
+const maxOverdue = 8192
+
+// overdue lists leases whose time is over and that are not held.
 func overdue(store *state.Store, held *hold) (due []string, err error) {
 	prefix := state.Prefix(state.Leases, state.RootNamespace)
 	var failed error
@@ -125,7 +137,7 @@ func overdue(store *state.Store, held *hold) (due []string, err error) {
 				}
 			}
 			due = append(due, id)
-			return len(due) < batch
+			return len(due) < maxOverdue
 		})
 	})
 	return due, errors.Join(err, failed)
@@ -178,7 +190,8 @@ func (s *Issued) start(ctx context.Context, store *state.Store, workers *sync.Wa
 	for _, q := range ready {
 		workers.Go(func() {
 			defer s.finish(q)
-			for s.undo(ctx, store, q) {
+			r := &run{target: q}
+			for s.undo(ctx, store, r) {
 			}
 		})
 	}
@@ -235,13 +248,25 @@ func (s *Issued) got(t target, ok bool, now time.Time) {
 	s.changed = make(chan struct{})
 }
 
+// run is a worker's way through a queue.
+type run struct {
+	target target
+	// from is up to where all has been removed: what is left of that in the store
+	// need not be passed over for every batch.
+	from []byte
+}
+
 // undo undoes a batch of a queue, and reports whether to go on with it.
-func (s *Issued) undo(ctx context.Context, store *state.Store, t target) bool {
+func (s *Issued) undo(ctx context.Context, store *state.Store, way *run) bool {
+	t := way.target
 	var some []*row
 	var mount *mounts.Mounted
 	began, held := store.Now(), false
 	err := store.Local(func(tx *state.Tx) (err error) {
-		some, held, err = s.first(tx, t)
+		if some, held, err = s.first(tx, way); err == nil && len(some) == 0 && way.from != nil {
+			way.from = nil // something may have come in before it
+			some, held, err = s.first(tx, way)
+		}
 		if err == nil && len(some) > 0 {
 			mount, err = s.mount(tx, some[0].Mount)
 		}
@@ -291,13 +316,14 @@ func (s *Issued) rest(t target, until time.Time) {
 
 // first returns the leases of a queue that are due, up to a batch, but for those
 // that are held.
-func (s *Issued) first(tx *state.Tx, t target) (some []*row, skipped bool, err error) {
+func (s *Issued) first(tx *state.Tx, way *run) (some []*row, skipped bool, err error) {
 	held, err := heldOf(tx)
 	if err != nil {
 		return nil, false, err
 	}
 	end := []byte{byte(state.Undoing) + 1}
-	err = tx.ScanKeys(state.Key(state.Undoing, state.RootNamespace, t[:]), func(key []byte) ([]byte, error) {
+	queue := state.Key(state.Undoing, state.RootNamespace, way.target[:])
+	err = tx.ScanKeysFrom(queue, way.from, func(key []byte) ([]byte, error) {
 		if _, when, ok := parsePlace(key); !ok || when.After(tx.Now()) || len(some) >= undoBatch {
 			return end, nil
 		}
@@ -312,6 +338,9 @@ func (s *Issued) first(tx *state.Tx, t target) (some []*row, skipped bool, err e
 		if held.holds(r) {
 			skipped = true
 			return nil, nil
+		}
+		if len(some) == 0 {
+			way.from = key
 		}
 		some = append(some, r)
 		return nil, nil

@@ -1,0 +1,142 @@
+package issued_test
+
+import (
+	"context"
+	"flag"
+	"net/http"
+	"runtime"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/coffer-secrets/coffer/core/leases/issued"
+	"github.com/coffer-secrets/coffer/core/state"
+	"github.com/coffer-secrets/coffer/engines"
+	"github.com/coffer-secrets/coffer/testing/kit"
+)
+
+var manyLeases = flag.Int("leases", 100_000, "how many leases BenchmarkManyLeases has")
+
+const (
+	fillBatch = 250
+	// targetPause is how long the benchmark's target takes for a batch: about what
+	// PostgreSQL does.
+	targetPause = 30 * time.Millisecond
+)
+
+// filler is the engine with a route that puts leases by the hundred.
+func filler(p *place) *engines.Engine {
+	e := p.engine()
+	table := e.Table
+	e.Table = func(m engines.Mount) (*engines.Table, error) {
+		t, err := table(m)
+		if err != nil {
+			return nil, err
+		}
+		t.Routes = append(t.Routes, engines.Route{Pattern: "fill", Help: "Put leases.", Fields: []engines.Field{
+			{Name: "ttl", Type: engines.Seconds, Help: "TTL."},
+		}, Ops: []engines.Op{{
+			Do: engines.Update, Trait: engines.Writes, Handler: func(_ context.Context, req *engines.Request, tx engines.Tx) (*engines.Response, error) {
+				return nil, issued.Fill(tx.(*state.Region).Tx(), req.Mount.Accessor, "fake/creds/a", fillBatch, req.Fields.Duration("ttl"))
+			},
+		}}})
+		return t, nil
+	}
+	return e
+}
+
+func fill(s *kit.Server, n int, ttl string) {
+	var clients sync.WaitGroup
+	work := make(chan struct{})
+	for range 8 {
+		clients.Go(func() {
+			for range work {
+				s.Put("fake/fill", body{"ttl": ttl})
+			}
+		})
+	}
+	for range (n + fillBatch - 1) / fillBatch {
+		work <- struct{}{}
+	}
+	close(work)
+	clients.Wait()
+}
+
+func heapMB() float64 {
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return float64(m.HeapAlloc) / (1 << 20)
+}
+
+// reads reads a secret again and again while is says so, at least a thousand
+// times, and returns what 99 of 100 took at most.
+func reads(s *kit.Server, is func() bool) time.Duration {
+	var took []time.Duration
+	for n := 0; n < 1000 || is(); n++ {
+		began := time.Now()
+		s.Get("secret/a")
+		took = append(took, time.Since(began))
+	}
+	slices.Sort(took)
+	return took[len(took)*99/100]
+}
+
+// unseals returns the least of some times that a restarted node took to serve.
+func unseals(s *kit.Server) time.Duration {
+	best := time.Hour
+	for range 3 {
+		s.Restart()
+		began := time.Now()
+		s.Unseal()
+		s.Get("secret/a")
+		best = min(best, time.Since(began))
+	}
+	return best
+}
+
+// BenchmarkManyLeases compares a node with many leases with one that has none,
+// and a node whose leases all end at once with an idle one.
+func BenchmarkManyLeases(b *testing.B) {
+	p, clock := newPlace(), kit.NewClock()
+	p.undoing = func(context.Context) {
+		pause := time.NewTimer(targetPause)
+		defer pause.Stop()
+		<-pause.C
+	}
+	s := kit.New(b, kit.At(clock), kit.Engines(filler(p)))
+	mount(s)
+	s.Mount("secret", "kv", nil)
+	s.Put("secret/a", body{"a": "b"})
+	n := *manyLeases
+	for b.Loop() {
+		bare, heap := unseals(s), heapMB()
+		began := time.Now()
+		fill(s, n, "24h")
+		b.ReportMetric(float64(n)/time.Since(began).Seconds(), "filled/s")
+		full := unseals(s)
+		b.ReportMetric(float64(full)/float64(bare), "unseal-ratio")
+		b.ReportMetric(heapMB()-heap, "more-MB")
+		s.Get("sys/leases/stuck")
+		b.ReportMetric(heapMB()-heap, "more-MB-used")
+		idle := reads(s, func() bool { return false })
+		b.ReportMetric(float64(idle.Microseconds()), "idle-p99-µs")
+		began = time.Now()
+		clock.Advance(24*time.Hour + time.Second)
+		left := func() bool {
+			stats, _ := s.Core.LeaseStats()
+			done := 0
+			for _, d := range stats.Done {
+				done += int(d.Undone)
+			}
+			return done < n && time.Since(began) < 10*time.Minute
+		}
+		busy := reads(s, left)
+		b.ReportMetric(float64(n)/time.Since(began).Seconds(), "undone/s")
+		b.ReportMetric(float64(busy)/float64(idle), "p99-ratio")
+		eventually(b, "none is left", func() bool {
+			return s.Do(kit.Request{Method: "LIST", Path: "sys/leases/lookup/fake/creds/a"}).Status == http.StatusNotFound
+		})
+	}
+}
