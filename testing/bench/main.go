@@ -33,6 +33,8 @@ type options struct {
 	// profile, if set, is where a profile of the server goes instead.
 	profile string
 	timing  bool
+	// database measures the users of a database instead.
+	database bool
 }
 
 // given are servers that run already.
@@ -90,6 +92,7 @@ func parse() (func(context.Context, options) error, options, error) {
 	flag.IntVar(&o.secrets, "secrets", 0, "measure what it costs to hold so many secrets, instead of rates")
 	flag.StringVar(&o.profile, "profile", "", "write a CPU profile of the server under each load to this file, instead of rates")
 	flag.BoolVar(&o.timing, "timing", false, "compare how long failed logins take with names that exist and with others, instead of rates")
+	flag.BoolVar(&o.database, "database", false, "measure credentials of a PostgreSQL beside its own CREATE ROLE, and revoking them, instead")
 	list := flag.Bool("list", false, "list the kinds of work")
 	floor := flag.Bool("serve-floor", false, "serve the floor of reads, for another process of this program")
 	flag.Parse()
@@ -100,6 +103,8 @@ func parse() (func(context.Context, options) error, options, error) {
 		return listWorks, o, nil
 	case o.secrets > 0:
 		return measureSize, o, nil
+	case o.database:
+		return measureDatabase, o, nil
 	case o.timing:
 		return measureTiming, o, nil
 	case o.profile != "":
