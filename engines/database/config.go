@@ -206,7 +206,7 @@ func (c *connection) check() error {
 	if err := checkStatements(c.plugin, "root_rotation_statements", c.RootStatements); err != nil {
 		return err
 	}
-	if _, err := c.names(); err != nil {
+	if _, err := c.names(usernames.Parse); err != nil {
 		return engines.Invalidf("%s", err.Error())
 	}
 	db, err := c.plugin.Open(c.settings())
@@ -230,13 +230,13 @@ func checkStatements(p *Plugin, field string, statements []string) error {
 	return nil
 }
 
-// names are how users of the connection are called.
-func (c *connection) names() (*usernames.Template, error) {
+// names are how users of the connection are called, as parse reads it.
+func (c *connection) names(parse func(text string, r usernames.Rules) (*usernames.Template, error)) (*usernames.Template, error) {
 	text := c.UsernameTemplate
 	if text == "" {
 		text = c.plugin.Username
 	}
-	return parseNames(text, c.plugin.MaxUsername)
+	return parse(text, nameRules(c.plugin.MaxUsername))
 }
 
 // verifying logs in at the database before the connection is stored.

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/coffer-secrets/coffer/engines"
+	"github.com/coffer-secrets/coffer/engines/usernames"
 )
 
 // margin is how much longer than its lease a user is good by the database's own
@@ -106,7 +107,7 @@ func (e *engine) issue(_ context.Context, req *engines.Request, tx engines.Tx) (
 
 // newUser decides on a user of a role.
 func newUser(req *engines.Request, c *connection, r *role) (*User, error) {
-	template, err := c.names()
+	template, err := c.names(usernames.ParseAgain) // it was tried when it was written
 	if err != nil {
 		return nil, engines.Internal(err)
 	}

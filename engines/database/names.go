@@ -12,12 +12,12 @@ const (
 	passwordLength = 20
 )
 
-// parseNames reads how users are called. Of characters, only those stay that need
+// nameRules are how users may be called. Of characters, only those stay that need
 // no quoting anywhere.
-func parseNames(text string, most int) (*usernames.Template, error) {
-	return usernames.Parse(text, usernames.Rules{
+func nameRules(most int) usernames.Rules {
+	return usernames.Rules{
 		Target: "the database", Most: most, Least: leastRandom, Fields: []string{"DisplayName", "RoleName"}, Others: "_.@+-",
-	})
+	}
 }
 
 // defaultPassword makes a password where there is no policy: with each kind of

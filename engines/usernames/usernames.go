@@ -58,6 +58,16 @@ type Template struct {
 
 // Parse reads a template. Its error is for whoever wrote it.
 func Parse(text string, r Rules) (*Template, error) {
+	t, err := ParseAgain(text, r)
+	if err != nil {
+		return nil, err
+	}
+	return t, t.try()
+}
+
+// ParseAgain is Parse of a text that was parsed before and found to give names
+// that differ.
+func ParseAgain(text string, r Rules) (*Template, error) {
 	if len(text) > MaxTemplate {
 		return nil, fmt.Errorf("username_template is longer than %d bytes", MaxTemplate)
 	}
@@ -72,7 +82,7 @@ func Parse(text string, r Rules) (*Template, error) {
 	if err := t.allowed(tree.Root); err != nil {
 		return nil, err
 	}
-	return t, t.try()
+	return t, nil
 }
 
 // allowed walks what a template is made of.
