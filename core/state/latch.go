@@ -33,6 +33,12 @@ func (l *latches) stripe(key []byte) int {
 	return int(maphash.Bytes(l.seed, key) % latchStripes) // #nosec G115 -- below 512
 }
 
+// taken reports whether somebody holds the latch of a row.
+func (l *latches) taken(key []byte) bool {
+	l.once.Do(l.init)
+	return len(l.sem[l.stripe(key)]) > 0
+}
+
 func (l *latches) take(ctx context.Context, key []byte) (*latch, error) {
 	l.once.Do(l.init)
 	stripe := l.stripe(key)

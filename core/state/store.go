@@ -38,6 +38,9 @@ var errClosed = errors.New("state: the node is closed")
 // maxAttempts bounds how often a transaction runs that keeps losing to others.
 const maxAttempts = 24
 
+// maxCrowded is up to how many writes are looked at for others that take turns.
+const maxCrowded = 8
+
 // Store gives transactions on the sealed state. It is safe for concurrent use.
 type Store struct {
 	replica Replica
@@ -172,6 +175,12 @@ func (s *Store) UpdateOnce(ctx context.Context, once Once, fn func(tx *Tx) error
 			confirmed = true
 			continue
 		}
+		if key := s.crowded(tx); key != nil && held == nil {
+			if held, err = s.latches.take(ctx, key); err != nil {
+				return Done{}, err
+			}
+			continue // what it read is out of date by now
+		}
 		result, reply, err := s.commit(ctx, tx, once)
 		if err != nil {
 			return s.settle(ctx, once, reply, tx.term, err)
@@ -208,6 +217,21 @@ func (s *Store) view(ctx context.Context, confirmed bool) (*fsm.View, error) {
 		return view, nil
 	}
 	return nil, errClosed
+}
+
+// crowded returns a row that a transaction writes while others take turns at it; nil
+// if there is none. Who did not wait behind them would make them lose again, until
+// they give up.
+func (s *Store) crowded(tx *Tx) []byte {
+	if len(tx.writes) > maxCrowded {
+		return nil
+	}
+	for i := range tx.writes {
+		if s.latches.taken(tx.writes[i].key) {
+			return tx.writes[i].key
+		}
+	}
+	return nil
 }
 
 // contend waits for the latch of the row that a commit lost on, so that those
