@@ -23,6 +23,26 @@ type trail struct {
 	// so that it must not be executed.
 	recorded bool
 	failed   error
+	// looks says that the request can only read, so that it may go on while its
+	// record is being written; pending is that record until it is.
+	looks   bool
+	pending *audit.Pending
+	// asked is the record of the request, and of is what it was made from.
+	asked audit.Record
+	began *audit.Pending
+	of    [2]any
+}
+
+// settle waits for the record of a request that went on meanwhile.
+func (t *trail) settle() error {
+	if t.pending == nil {
+		return t.failed
+	}
+	if err := t.pending.Wait(); err != nil {
+		t.failed = auditError(err)
+	}
+	t.pending = nil
+	return t.failed
 }
 
 // auditError is what a caller is told of a record that could not be written.
@@ -40,16 +60,25 @@ func auditError(err error) error {
 // nothing will be.
 func (u *Unsealed) auditRequest(d *decoded, refused error) error {
 	t := &d.trail
+	if t.recorded && !t.looks {
+		return t.settle()
+	}
 	if t.failed != nil || t.recorded || t.set.Empty() {
 		return t.failed
 	}
-	if err := t.set.Write(d.record(nil, refused)); err != nil {
-		t.failed = auditError(err)
-		return t.failed
+	t.asked, t.of = d.record(), t.from()
+	t.asked.Err = refused
+	t.began = t.set.Begin(&t.asked)
+	if t.pending, t.recorded = t.began, true; t.looks {
+		return nil
 	}
-	t.recorded = true
-	return nil
+	err := t.settle()
+	t.recorded = err == nil
+	return err
 }
+
+// from is what a record says of the request besides what came in.
+func (t *trail) from() [2]any { return [2]any{t.routed, t.known} }
 
 // auditRefused records a request that was refused for its form.
 func (u *Unsealed) auditRefused(d *decoded, refused error) error {
@@ -95,14 +124,30 @@ func (u *Unsealed) auditAnswer(d *decoded, out *Outbound, failed error) error {
 // auditResponse records an answer and returns the error that it is, if it is
 // one and the record was written.
 func (u *Unsealed) auditResponse(d *decoded, out *Outbound, failed error) error {
-	if d.trail.set.Empty() {
+	t := &d.trail
+	if t.set.Empty() {
+		if err := t.settle(); err != nil {
+			return err
+		}
 		return failed
 	}
 	resp := &audit.Response{Listing: d.in.Op == engines.List || d.in.Op == engines.Scan}
 	if out != nil {
 		resp.Envelope, resp.Raw = out.Envelope, out.Raw
 	}
-	if err := d.trail.set.Write(d.record(resp, failed)); err != nil {
+	var r audit.Record
+	if t.began != nil && t.of == t.from() {
+		r = t.asked
+		r.Again, r.Time = t.began, time.Now()
+	} else {
+		r = d.record()
+	}
+	r.Response, r.Err = resp, failed
+	answered := t.set.Begin(&r)
+	if err := t.settle(); err != nil {
+		return err
+	}
+	if err := answered.Wait(); err != nil {
 		return auditError(err)
 	}
 	return failed
@@ -115,9 +160,9 @@ func (t *trail) changesSystem() bool {
 }
 
 // record tells of the request as far as it was understood.
-func (d *decoded) record(resp *audit.Response, err error) *audit.Record {
+func (d *decoded) record() audit.Record {
 	in := d.in
-	r := &audit.Record{Time: time.Now(), Response: resp, Err: err, Request: audit.Request{
+	r := audit.Record{Time: time.Now(), Request: audit.Request{
 		ID: in.ID, Operation: in.Op.String(), Path: d.path, Token: in.Token, Header: in.Header,
 		Addr: in.Addr, Port: in.Port, WrapTTL: in.WrapTTL,
 		Input: audit.Input{Body: d.body, Query: in.Query, Raw: in.Body, Malformed: len(in.Body) > 0 && d.body == nil},

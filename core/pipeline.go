@@ -109,6 +109,7 @@ func (u *Unsealed) transact(ctx context.Context, d *decoded) (out *Outbound, err
 			out, err = u.serve(ctx, tx, d, true)
 			return err
 		})
+		d.trail.looks = false
 		if !errors.Is(err, errWrites) {
 			return out, err
 		}
@@ -187,6 +188,7 @@ func (u *Unsealed) serve(ctx context.Context, tx *state.Tx, d *decoded, readOnly
 	if readOnly && r.op != nil && r.op.Trait != engines.Reads {
 		return nil, errWrites
 	}
+	d.trail.looks = readOnly && r.op != nil && r.op.Ahead == nil
 	a, err := u.authenticate(tx, r)
 	if err != nil {
 		return nil, err
@@ -357,6 +359,20 @@ func (u *Unsealed) aclOf(tx *state.Tx, token *tokens.Token) (*policy.ACL, []stri
 	return acl, names, err
 }
 
+// resolver gives engines what templates are filled with, once one asks.
+func (u *Unsealed) resolver(tx *state.Tx, token *tokens.Token) func(expr string) (string, bool) {
+	if token.EntityID == "" {
+		return nil
+	}
+	return func(expr string) (string, bool) {
+		holder, err := u.identity.Holder(tx, token.EntityID)
+		if err != nil {
+			return "", false
+		}
+		return holder.Resolve(expr)
+	}
+}
+
 // tokenACL is aclOf for the system's paths.
 func (u *Unsealed) tokenACL(tx *state.Tx, token *tokens.Token) (*policy.ACL, error) {
 	acl, _, err := u.aclOf(tx, token)
@@ -429,6 +445,7 @@ func (u *Unsealed) request(tx *state.Tx, a *authenticated) *engines.Request {
 	if t != nil {
 		req.Caller.TokenKey, req.Caller.Accessor, req.Caller.EntityID = t.Key(), t.Accessor, t.EntityID
 		req.Caller.DisplayName, req.Caller.Policies, req.Caller.Root = t.DisplayName, a.policies, t.IsRoot()
+		req.Identity = u.resolver(tx, t)
 	}
 	return req
 }

@@ -30,6 +30,7 @@ func BenchmarkRead(b *testing.B) {
 			s := kit.New(b, kit.Core(func(cfg *core.Config) { cfg.Audit.Devices = devices }))
 			s.Mount("kv", "kv", map[string]string{"version": "2"})
 			s.Put("kv/data/x", body{"data": body{"user": "app", "password": "secret"}})
+			b.SetParallelism(16)
 			b.ReportAllocs()
 			b.ResetTimer()
 			b.RunParallel(func(pb *testing.PB) {

@@ -266,7 +266,7 @@ func (b *Broker) try(e *Entry) error {
 	defer d.close()
 	s := &Set{broker: b, devices: []*device{d}}
 	test := Record{Time: time.Now(), Request: Request{ID: newUUID(), Operation: engines.Update.String(), Path: "sys/audit/test"}}
-	if err := s.write(&test); err != nil {
+	if err := s.Begin(&test).once(); err != nil {
 		d.mu.Lock()
 		why := d.why
 		d.mu.Unlock()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -54,6 +55,10 @@ type device struct {
 	busy    atomic.Int64 // since when a write is under way, in Unix nanoseconds
 	written atomic.Uint64
 	missed  atomic.Uint64
+
+	// batch and lines are what run works with.
+	batch []item
+	lines [][]byte
 
 	mu     sync.Mutex
 	closed bool
@@ -144,21 +149,24 @@ func (d *device) run(ctx context.Context, s sink) {
 }
 
 // gather takes what else is queued, so that one write serves many requests.
+// Those that are at work already may come along: under load they would else
+// find this goroutine ahead of them, each in turn.
 func (d *device) gather(first item) []item {
-	batch, size := []item{first}, len(first.line)
-	for len(batch) < batchRecords && size < batchBytes {
+	runtime.Gosched()
+	d.batch = append(d.batch[:0], first)
+	for size := len(first.line); len(d.batch) < batchRecords && size < batchBytes; {
 		select {
 		case it, ok := <-d.queue:
 			if !ok {
-				return batch
+				return d.batch
 			}
-			batch = append(batch, it)
+			d.batch = append(d.batch, it)
 			size += len(it.line)
 		default:
-			return batch
+			return d.batch
 		}
 	}
-	return batch
+	return d.batch
 }
 
 // limited runs a piece of work on the sink within the device's deadline.
@@ -177,10 +185,11 @@ func (d *device) write(ctx context.Context, s sink, batch []item) {
 	if batch = d.worthwhile(batch); len(batch) == 0 {
 		return
 	}
-	lines := make([][]byte, len(batch))
+	lines := d.lines[:0]
 	for i := range batch {
-		lines[i] = batch[i].line
+		lines = append(lines, batch[i].line)
 	}
+	d.lines = lines
 	n, err := d.limited(ctx, func(ctx context.Context) (int, error) {
 		n, err := s.Write(ctx, lines)
 		if err != nil && ctx.Err() == nil { // the peer may only have closed an idle connection
@@ -204,6 +213,8 @@ func (d *device) write(ctx context.Context, s sink, batch []item) {
 			it.done <- err
 		}
 	}
+	clear(lines)
+	clear(batch)
 }
 
 // worthwhile answers for a device that is not to be tried yet.

@@ -41,6 +41,15 @@ type encoder struct {
 	mac  *hasher
 	// limit is where data that is being written has to end.
 	limit int
+	// hashed are the last texts that were hashed, and where in dst: a token and
+	// its accessor stand twice in a record.
+	hashed [2]hashed
+	next   int
+}
+
+type hashed struct {
+	text     string
+	from, to int
 }
 
 func (e *encoder) hash(text string) string { return e.mac.hash(text) }
@@ -54,7 +63,16 @@ func (e *encoder) secret(text string) {
 		e.plain(text)
 		return
 	}
+	for i := range e.hashed {
+		if h := &e.hashed[i]; h.text == text {
+			e.dst = append(e.dst, e.dst[h.from:h.to]...)
+			return
+		}
+	}
+	from := len(e.dst)
 	e.dst = append(e.mac.appendHash(append(e.dst, '"'), []byte(text)), '"')
+	e.hashed[e.next] = hashed{text, from, len(e.dst)}
+	e.next = (e.next + 1) % len(e.hashed)
 }
 
 // label writes what an operator or a way to log in calls somebody: plain,

@@ -8,27 +8,28 @@ import (
 	"github.com/coffer-secrets/coffer/core/answer"
 )
 
-// record writes a record as one line.
-func (e *encoder) record(r *Record, headers map[string]bool) error {
+// record writes a record as one line, and returns the piece of it that says who
+// asked and for what. again is that piece of another record, if it is known.
+func (e *encoder) record(r *Record, headers map[string]bool, again []byte) ([]byte, error) {
 	kind := "request"
 	if r.Response != nil {
 		kind = "response"
 	}
 	e.begin('{')
-	e.textMember("time", r.Time.UTC().Format(time.RFC3339Nano))
+	e.key("time")
+	e.dst = append(r.Time.UTC().AppendFormat(append(e.dst, '"'), time.RFC3339Nano), '"')
 	e.textMember("type", kind)
-	if r.Auth != nil {
-		e.key("auth")
-		e.auth(r.Auth)
+	from := len(e.dst)
+	if again != nil {
+		e.dst = append(e.dst, again...)
+	} else if err := e.asked(r, headers); err != nil {
+		return nil, err
 	}
-	e.key("request")
-	if err := e.request(&r.Request, headers); err != nil {
-		return err
-	}
+	to := len(e.dst)
 	if r.Response != nil {
 		e.key("response")
 		if err := e.response(&r.Request, r.Response); err != nil {
-			return err
+			return nil, err
 		}
 	}
 	if r.Err != nil {
@@ -37,7 +38,17 @@ func (e *encoder) record(r *Record, headers map[string]bool) error {
 	}
 	e.end('}')
 	e.dst = append(e.dst, '\n')
-	return nil
+	return e.dst[from:to:to], nil
+}
+
+// asked writes who asked and for what.
+func (e *encoder) asked(r *Record, headers map[string]bool) error {
+	if r.Auth != nil {
+		e.key("auth")
+		e.auth(r.Auth)
+	}
+	e.key("request")
+	return e.request(&r.Request, headers)
 }
 
 func (e *encoder) auth(a *Auth) {

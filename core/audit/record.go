@@ -19,6 +19,9 @@ type Record struct {
 	Response *Response
 	// Err is why the request was refused or failed.
 	Err error
+	// Again, if set, is a record of the same request by the same caller, so that
+	// who asked and for what need not be written anew.
+	Again *Pending
 }
 
 // Request is a request as far as it was understood.

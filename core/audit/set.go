@@ -2,6 +2,7 @@ package audit
 
 import (
 	"errors"
+	"slices"
 	"time"
 )
 
@@ -10,89 +11,152 @@ func (s *Set) Empty() bool { return len(s.devices) == 0 }
 
 // Write returns when at least one device has written the record. The error is
 // ErrNoDevice, with its causes, or ErrClosed.
-func (s *Set) Write(r *Record) error {
-	for {
-		err := s.write(r)
-		if err == nil {
-			s.broker.downSince.Store(0)
-			return nil
+func (s *Set) Write(r *Record) error { return s.Begin(r).Wait() }
+
+// Pending is a record that devices have been given.
+type Pending struct {
+	set    *Set
+	record *Record
+	// rest are the devices that were not worth waiting for.
+	rest    []*device
+	results chan error
+	sent    int
+	failed  error
+	// parts are what stands in the lines of who asked and for what.
+	parts []part
+}
+
+// part is a piece of a device's line that holds the members "auth" and "request".
+type part struct {
+	device *device
+	text   []byte
+}
+
+// Begin gives a record to the devices that are worth it. It waits for nothing:
+// the record counts once Wait says so, which has to be asked.
+func (s *Set) Begin(r *Record) *Pending {
+	good, rest := s.split(time.Now())
+	p := &Pending{set: s, record: r, rest: rest}
+	p.submit(good, false)
+	return p
+}
+
+// split tells the devices that are worth waiting for from the others.
+func (s *Set) split(now time.Time) (good, rest []*device) {
+	bad := func(d *device) bool { return !d.ready(now) }
+	if !slices.ContainsFunc(s.devices, bad) {
+		return s.devices, nil
+	}
+	for _, d := range s.devices {
+		if bad(d) {
+			rest = append(rest, d)
+		} else {
+			good = append(good, d)
 		}
-		if !errors.Is(err, errClosed) {
-			s.broker.refused.Add(1)
-			s.broker.downSince.CompareAndSwap(0, time.Now().UnixNano())
-			return errors.Join(ErrNoDevice, err)
+	}
+	return good, rest
+}
+
+// submit gives the record to devices.
+func (p *Pending) submit(devices []*device, urgent bool) {
+	p.results, p.sent, p.failed = make(chan error, len(devices)), 0, nil
+	for _, d := range devices {
+		e := encoder{dst: make([]byte, 0, recordBytes), form: d.form, mac: d.mac}
+		text, err := e.record(p.record, p.set.headers, p.record.Again.of(d))
+		if err != nil {
+			p.failed = errors.Join(p.failed, err)
+			continue
 		}
-		// The last device that could have written it was disabled meanwhile.
-		next := s.broker.Current()
-		if next == s {
-			return ErrClosed
+		if err := d.submit(item{line: e.dst, done: p.results, urgent: urgent}); err != nil {
+			p.failed = errors.Join(p.failed, err)
+			continue
 		}
-		if s = next; s.Empty() {
-			return nil
-		}
+		p.parts = append(p.parts, part{d, text})
+		p.sent++
 	}
 }
 
-// write tries the devices that are worth it, and when they fail the others.
-func (s *Set) write(r *Record) error {
-	now := time.Now()
-	var good, rest []*device
-	for _, d := range s.devices {
-		if d.ready(now) {
-			good = append(good, d)
-		} else {
-			rest = append(rest, d)
+// of is what a device's line of the record says of who asked and for what, or
+// nil.
+func (p *Pending) of(d *device) []byte {
+	if p == nil {
+		return nil
+	}
+	for i := range p.parts {
+		if p.parts[i].device == d {
+			return p.parts[i].text
 		}
 	}
+	return nil
+}
+
+// Wait returns when at least one device has written the record.
+func (p *Pending) Wait() error {
+	for {
+		err := p.once()
+		if err == nil {
+			p.set.broker.downSince.Store(0)
+			return nil
+		}
+		if !errors.Is(err, errClosed) {
+			p.set.broker.refused.Add(1)
+			p.set.broker.downSince.CompareAndSwap(0, time.Now().UnixNano())
+			return errors.Join(ErrNoDevice, err)
+		}
+		// The last device that could have written it was disabled meanwhile.
+		next := p.set.broker.Current()
+		if next == p.set {
+			return ErrClosed
+		}
+		if next.Empty() {
+			return nil
+		}
+		p = next.Begin(p.record)
+	}
+}
+
+// once waits for the devices that have the record, and when they fail gives it
+// to the others.
+func (p *Pending) once() error {
 	err := errLate
-	if len(good) > 0 {
-		if err = s.writeTo(good, r, false); err == nil {
-			for _, d := range rest {
+	if p.sent > 0 || p.failed != nil {
+		if err = p.collect(); err == nil {
+			for _, d := range p.rest {
 				d.missed.Add(1)
 			}
 			return nil
 		}
 	}
-	if len(rest) == 0 {
+	if len(p.rest) == 0 {
 		return err
 	}
-	return s.writeTo(rest, r, true)
+	p.submit(p.rest, true)
+	return p.collect()
 }
 
-// writeTo returns when one of the devices has written the record.
-func (s *Set) writeTo(devices []*device, r *Record, urgent bool) error {
-	results := make(chan error, len(devices))
-	sent := 0
-	var failed error
-	for _, d := range devices {
-		e := encoder{dst: make([]byte, 0, recordBytes), form: d.form, mac: d.mac}
-		if err := e.record(r, s.headers); err != nil {
-			return err
-		}
-		if err := d.submit(item{line: e.dst, done: results, urgent: urgent}); err != nil {
-			failed = errors.Join(failed, err)
-			continue
-		}
-		sent++
+// collect returns when one of the devices has written the record.
+func (p *Pending) collect() error {
+	if p.sent == 0 {
+		return p.failed
 	}
-	timer := time.NewTimer(s.broker.cfg.Deadline)
+	timer := time.NewTimer(p.set.broker.cfg.Deadline)
 	defer timer.Stop()
-	for range sent {
+	for range p.sent {
 		select {
-		case err := <-results:
+		case err := <-p.results:
 			if err == nil {
 				return nil
 			}
-			failed = errors.Join(failed, err)
+			p.failed = errors.Join(p.failed, err)
 		case <-timer.C:
-			return errors.Join(failed, errLate)
+			return errors.Join(p.failed, errLate)
 		}
 	}
-	return failed
+	return p.failed
 }
 
 // recordBytes is what most records fit in.
-const recordBytes = 1024
+const recordBytes = 1536
 
 // errLate is a device that did not write a record within its deadline.
 var errLate = errors.New("audit: the record was not written in time")

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"net"
 	"os"
+	"path/filepath"
 	"syscall"
 	"time"
 
@@ -29,6 +30,8 @@ type sink interface {
 const (
 	fileMode   = 0o600
 	folderMode = 0o700
+	// keptBytes bounds the buffer that a file keeps for its next write.
+	keptBytes = 256 << 10
 )
 
 // file appends to a file that others may move away, remove or replace.
@@ -39,6 +42,10 @@ type file struct {
 	sync   bool
 
 	f *os.File
+	// info says which file is open.
+	info fs.FileInfo
+	// text is what writes are put together in.
+	text []byte
 	// torn says that the last line was not written to its end.
 	torn bool
 }
@@ -67,7 +74,7 @@ func (s *file) Open(context.Context) error {
 	if err != nil {
 		return errors.Join(err, f.Close())
 	}
-	s.f = f
+	s.f, s.info = f, info
 	return nil
 }
 
@@ -86,26 +93,11 @@ func (s *file) openFile(flags int) (*os.File, error) {
 	return f, errors.Join(err, root.Close())
 }
 
-// current reports whether the name still leads to the file that is open.
+// current reports whether the name still leads to the file that is open. It
+// does not matter by which way.
 func (s *file) current() bool {
-	open, err := s.f.Stat()
-	if err != nil {
-		return false
-	}
-	named, err := s.stat()
-	return err == nil && os.SameFile(open, named)
-}
-
-func (s *file) stat() (fs.FileInfo, error) {
-	if s.folder == "" {
-		return os.Stat(s.name)
-	}
-	root, err := os.OpenRoot(s.folder)
-	if err != nil {
-		return nil, err
-	}
-	info, err := root.Stat(s.name)
-	return info, errors.Join(err, root.Close())
+	named, err := os.Stat(filepath.Join(s.folder, s.name))
+	return err == nil && os.SameFile(s.info, named)
 }
 
 // Write implements sink: one write for all lines.
@@ -113,7 +105,7 @@ func (s *file) Write(ctx context.Context, lines [][]byte) (int, error) {
 	if err := s.Open(ctx); err != nil {
 		return 0, err
 	}
-	var text []byte
+	text := s.text[:0]
 	extra := 0
 	if s.torn {
 		text, extra = append(text, '\n'), 1
@@ -121,7 +113,10 @@ func (s *file) Write(ctx context.Context, lines [][]byte) (int, error) {
 	for _, line := range lines {
 		text = append(text, line...)
 	}
-	if deadline, ok := ctx.Deadline(); ok {
+	if s.text = text; cap(text) > keptBytes {
+		s.text = nil
+	}
+	if deadline, ok := ctx.Deadline(); ok && !s.info.Mode().IsRegular() {
 		_ = s.f.SetWriteDeadline(deadline) // what is no pipe has none
 	}
 	n, err := s.f.Write(text)

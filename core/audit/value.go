@@ -41,7 +41,7 @@ const (
 
 // fields says what is known of the fields of a request or an answer.
 type fields struct {
-	secret map[string]bool
+	route *engines.Route
 	// all says that the whole body is one secret field.
 	all   bool
 	plain []string
@@ -50,23 +50,26 @@ type fields struct {
 // fieldsOf reads what a route and its mount say. plain names fields that an
 // operator wants to see; a secret one stays hidden all the same.
 func fieldsOf(route *engines.Route, plain []string) fields {
-	f := fields{plain: plain}
 	if route == nil {
-		f.plain = nil
-		return f
+		return fields{}
 	}
+	f := fields{route: route, plain: plain}
 	for i := range route.Fields {
-		field := &route.Fields[i]
-		if !field.Secret {
-			continue
-		}
-		if f.secret == nil {
-			f.secret = make(map[string]bool)
-		}
-		f.secret[field.Name] = true
-		f.all = f.all || field.Body
+		f.all = f.all || route.Fields[i].Secret && route.Fields[i].Body
 	}
 	return f
+}
+
+func (f *fields) secret(name string) bool {
+	if f.route == nil {
+		return false
+	}
+	for i := range f.route.Fields {
+		if field := &f.route.Fields[i]; field.Secret && field.Name == name {
+			return true
+		}
+	}
+	return false
 }
 
 func declared(route *engines.Route, name string) bool {
@@ -77,7 +80,7 @@ func (e *encoder) mode(f *fields, name string, known bool) mode {
 	switch {
 	case e.form.raw:
 		return leave
-	case f.all || f.secret[name]:
+	case f.all || f.secret(name):
 		return hashAll
 	case known && slices.Contains(f.plain, name):
 		return leave
@@ -205,7 +208,8 @@ func marshal(data any) ([]byte, error) {
 }
 
 func decoder(raw []byte) *jsontext.Decoder {
-	return jsontext.NewDecoder(bytes.NewReader(raw), jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
+	// The decoder reads a buffer's bytes where they are.
+	return jsontext.NewDecoder(bytes.NewBuffer(raw), jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
 }
 
 // counted writes how many members or items the value has.
