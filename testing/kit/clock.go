@@ -8,10 +8,10 @@ import (
 )
 
 // Clock is a node's clock that only the test moves. Its wall clock and its
-// monotonic clock go together.
+// monotonic clock go together, unless the wall clock is set.
 type Clock struct {
-	start  time.Time
-	passed atomic.Int64
+	start       time.Time
+	passed, set atomic.Int64
 }
 
 var _ cluster.Clock = (*Clock)(nil)
@@ -26,4 +26,7 @@ func (c *Clock) Advance(d time.Duration) { c.passed.Add(int64(d)) }
 func (c *Clock) Monotonic() time.Duration { return time.Duration(c.passed.Load()) }
 
 // Wall implements cluster.Clock.
-func (c *Clock) Wall() time.Time { return c.start.Add(c.Monotonic()) }
+func (c *Clock) Wall() time.Time { return c.start.Add(c.Monotonic() + time.Duration(c.set.Load())) }
+
+// Set has the wall clock jump, as somebody who sets it does.
+func (c *Clock) Set(by time.Duration) { c.set.Add(int64(by)) }

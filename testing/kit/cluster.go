@@ -21,6 +21,7 @@ const (
 	// clusterElection is how long a follower of a cluster waits for its leader.
 	clusterElection = 150 * time.Millisecond
 	lookEvery       = 5 * time.Millisecond
+	memberPrefix    = "node-"
 )
 
 // errBroken is a connection between nodes that broke.
@@ -55,7 +56,7 @@ func NewCluster(t testing.TB, size int, list ...Option) *Cluster {
 	t.Helper()
 	c := &Cluster{t: t, members: make(map[string]*member)}
 	for i := range size {
-		m := &member{c: c, id: "node-" + strconv.Itoa(i+1)}
+		m := &member{c: c, id: memberPrefix + strconv.Itoa(i+1)}
 		c.members[m.id] = m
 		options := append([]Option{func(o *options) { o.member = m }}, list...)
 		if i > 0 {

@@ -1,6 +1,8 @@
 package kit
 
 import (
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/coffer-secrets/coffer/core"
@@ -55,6 +57,15 @@ func Limits(standard, most time.Duration) Option {
 
 // At runs the node by a clock that the test moves.
 func At(c *Clock) Option { return func(o *options) { o.clock = c } }
+
+// AtEach runs the nodes of a cluster by clocks of their own, by their number.
+func AtEach(clocks ...*Clock) Option {
+	return func(o *options) {
+		if n, err := strconv.Atoi(strings.TrimPrefix(o.member.id, memberPrefix)); err == nil && n <= len(clocks) {
+			o.clock = clocks[n-1]
+		}
+	}
+}
 
 // LogStore keeps the log in another store than the default.
 func LogStore(name string) Option { return func(o *options) { o.logStore = name } }
