@@ -7,7 +7,7 @@ export CGO_ENABLED ?= 0
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 LDFLAGS := -s -w -X main.version=$(VERSION)
 
-.PHONY: build run test unit race lint conformance conformance-cluster bench profile failover soak fuzz proto tidy clean
+.PHONY: test-aws build run test unit race lint conformance conformance-cluster bench profile failover soak fuzz proto tidy clean
 
 build: ## the binary, in bin/
 	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/coffer ./cmd/coffer
@@ -31,6 +31,13 @@ conformance: build ## the official Go clients, Vault's and OpenBao's, against a 
 
 conformance-cluster: build ## the same clients against a follower of three nodes
 	COFFER_CONFORMANCE_NODES=3 $(MAKE) conformance
+
+test-aws: ## the AWS engine against the account whose key is in the environment; COFFER_TEST_AWS_ROLE is a role to assume
+	@if [[ -z "$${AWS_ACCESS_KEY_ID:-}" || -z "$${AWS_SECRET_ACCESS_KEY:-}" ]]; then \
+		echo "skipped: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY are not in the environment"; \
+	else \
+		$(GO) test -tags realaws -count 1 -run 'TestAccount$$' -v ./engines/aws; \
+	fi
 
 lint:
 	@testing/lint
