@@ -202,10 +202,10 @@ func (r *routed) describe(req *audit.Request) {
 
 // auth tells who asks.
 func (a *authenticated) auth() *audit.Auth {
-	out := &audit.Auth{}
+	out := new(audit.Auth)
 	if t := a.token; t != nil {
 		own := t.Policies
-		out = &audit.Auth{
+		*out = audit.Auth{
 			Token: a.in.Token, Accessor: t.Accessor, DisplayName: t.DisplayName, Policies: a.policies, TokenPolicies: own,
 			Metadata: t.Meta, EntityID: t.EntityID, TokenType: t.Type, TTL: t.CreationTTL, Issued: t.Created, Uses: t.NumUses,
 		}

@@ -18,21 +18,46 @@ const hashPrefix = "hmac-sha256:"
 // hasher makes HMACs under a device's key. It is safe for concurrent use.
 type hasher struct{ pool sync.Pool }
 
+// mac is one HMAC under way, with room for what goes in and comes out.
+type mac struct {
+	hash.Hash
+	text []byte
+	sum  [sha256.Size]byte
+}
+
+// keptText bounds the room that is kept.
+const keptText = 4096
+
 func newHasher(key []byte) *hasher {
-	return &hasher{pool: sync.Pool{New: func() any { return hmac.New(sha256.New, key) }}}
+	return &hasher{pool: sync.Pool{New: func() any { return &mac{Hash: hmac.New(sha256.New, key)} }}}
 }
 
 func (h *hasher) appendHash(dst []byte, text []byte) []byte {
-	mac := h.pool.Get().(hash.Hash) //nolint:forcetypeassert // the pool holds nothing else
-	mac.Reset()
-	mac.Write(text)
-	var sum [sha256.Size]byte
-	dst = hex.AppendEncode(append(dst, hashPrefix...), mac.Sum(sum[:0]))
-	h.pool.Put(mac)
+	m := h.pool.Get().(*mac) //nolint:forcetypeassert // the pool holds nothing else
+	dst = m.append(dst, text)
+	h.pool.Put(m)
 	return dst
 }
 
-func (h *hasher) hash(text string) string { return string(h.appendHash(nil, []byte(text))) }
+func (h *hasher) appendHashOf(dst []byte, text string) []byte {
+	m := h.pool.Get().(*mac) //nolint:forcetypeassert // the pool holds nothing else
+	m.text = append(m.text[:0], text...)
+	dst = m.append(dst, m.text)
+	clear(m.text)
+	if cap(m.text) > keptText {
+		m.text = nil
+	}
+	h.pool.Put(m)
+	return dst
+}
+
+func (m *mac) append(dst []byte, text []byte) []byte {
+	m.Reset()
+	m.Write(text)
+	return hex.AppendEncode(append(dst, hashPrefix...), m.Sum(m.sum[:0]))
+}
+
+func (h *hasher) hash(text string) string { return string(h.appendHashOf(nil, text)) }
 
 // encoder writes one record for one device.
 type encoder struct {
@@ -70,7 +95,7 @@ func (e *encoder) secret(text string) {
 		}
 	}
 	from := len(e.dst)
-	e.dst = append(e.mac.appendHash(append(e.dst, '"'), []byte(text)), '"')
+	e.dst = append(e.mac.appendHashOf(append(e.dst, '"'), text), '"')
 	e.hashed[e.next] = hashed{text, from, len(e.dst)}
 	e.next = (e.next + 1) % len(e.hashed)
 }
@@ -202,13 +227,11 @@ func (e *encoder) path(path string, captured []string) {
 		e.plain(path)
 		return
 	}
-	segments := strings.Split(path, "/")
-	for i, segment := range segments {
+	for segment := range strings.SplitSeq(path, "/") {
 		if tokenLike(segment) {
-			segments[i] = e.hash(segment)
+			path = strings.ReplaceAll(path, segment, e.hash(segment))
 		}
 	}
-	path = strings.Join(segments, "/")
 	for _, secret := range captured {
 		if secret != "" {
 			path = strings.ReplaceAll(path, secret, e.hash(secret))

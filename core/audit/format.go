@@ -79,7 +79,8 @@ func (e *encoder) auth(a *Auth) {
 	e.textMember("token_type", a.TokenType)
 	e.number("token_ttl", int64(a.TTL/time.Second))
 	if !a.Issued.IsZero() {
-		e.textMember("token_issue_time", a.Issued.UTC().Format(time.RFC3339))
+		e.key("token_issue_time")
+		e.dst = append(a.Issued.UTC().AppendFormat(append(e.dst, '"'), time.RFC3339), '"')
 	}
 	e.end('}')
 }
@@ -143,6 +144,9 @@ func (e *encoder) request(r *Request, headers map[string]bool) error {
 
 // headers writes the headers that are asked for; true hashes one.
 func (e *encoder) headers(sent func(name string) []string, asked map[string]bool) {
+	if len(asked) == 0 {
+		return
+	}
 	open := false
 	for _, name := range slices.Sorted(maps.Keys(asked)) {
 		values := sent(name)

@@ -3,6 +3,7 @@ package audit
 import (
 	"errors"
 	"slices"
+	"sync"
 	"time"
 )
 
@@ -22,8 +23,10 @@ type Pending struct {
 	results chan error
 	sent    int
 	failed  error
-	// parts are what stands in the lines of who asked and for what.
+	// parts are what stands in the lines of who asked and for what. Most often
+	// there is one device.
 	parts []part
+	first [1]part
 }
 
 // part is a piece of a device's line that holds the members "auth" and "request".
@@ -37,6 +40,7 @@ type part struct {
 func (s *Set) Begin(r *Record) *Pending {
 	good, rest := s.split(time.Now())
 	p := &Pending{set: s, record: r, rest: rest}
+	p.parts = p.first[:0]
 	p.submit(good, false)
 	return p
 }
@@ -134,13 +138,24 @@ func (p *Pending) once() error {
 	return p.collect()
 }
 
+// timers are stopped ones, to be used again.
+var timers = sync.Pool{New: func() any {
+	t := time.NewTimer(time.Hour)
+	t.Stop()
+	return t
+}}
+
 // collect returns when one of the devices has written the record.
 func (p *Pending) collect() error {
 	if p.sent == 0 {
 		return p.failed
 	}
-	timer := time.NewTimer(p.set.broker.cfg.Deadline)
-	defer timer.Stop()
+	timer := timers.Get().(*time.Timer) //nolint:forcetypeassert // the pool holds nothing else
+	timer.Reset(p.set.broker.cfg.Deadline)
+	defer func() {
+		timer.Stop()
+		timers.Put(timer)
+	}()
 	for range p.sent {
 		select {
 		case err := <-p.results:

@@ -7,6 +7,7 @@ import (
 	"maps"
 	"slices"
 	"strconv"
+	"unicode/utf8"
 
 	"github.com/go-json-experiment/json/jsontext"
 
@@ -272,20 +273,37 @@ func (e *encoder) value(dec *jsontext.Decoder, m mode, depth int) error {
 	case '[':
 		return e.items(dec, m, depth)
 	}
-	token, err := dec.ReadToken()
+	value, err := dec.ReadValue()
 	if err != nil {
 		return err
 	}
-	switch kind := token.Kind(); {
+	switch kind := value.Kind(); {
 	case kind == 'n':
 		e.dst = append(e.dst, "null"...)
-	case kind == '"' && m == leave:
-		e.plain(token.String())
-	case kind == '"' || m == hashAll:
-		e.secret(token.String())
+	case kind == '"':
+		return e.quoted(value, m)
+	case m == hashAll:
+		e.secret(string(value))
 	default:
-		e.dst = append(e.dst, token.String()...)
+		e.dst = append(e.dst, value...)
 	}
+	return nil
+}
+
+// quoted writes a text that is quoted in JSON.
+func (e *encoder) quoted(value jsontext.Value, m mode) error {
+	text := value[1 : len(value)-1]
+	if bytes.IndexByte(text, '\\') >= 0 || !utf8.Valid(text) {
+		var err error
+		if text, err = jsontext.AppendUnquote(nil, value); err != nil && text == nil {
+			return err
+		}
+	}
+	if m == leave || len(text) == 0 {
+		e.plain(string(text))
+		return nil
+	}
+	e.dst = append(e.mac.appendHash(append(e.dst, '"'), text), '"')
 	return nil
 }
 
