@@ -159,7 +159,29 @@ func newNetworkOf(t *testing.T, size int, edit func(*cluster.Config), open func(
 	for _, id := range ids[1:] {
 		w.onLeader(func(n *cluster.Node) error { return n.AddVoter(within(t, patience), id, id) })
 	}
+	t.Cleanup(w.same)
 	return w
+}
+
+// same is what must hold at the end of every test: nodes that stand at one index
+// have one state. Those that are closed by then are left out.
+func (w *network) same() {
+	if w.t.Failed() {
+		return
+	}
+	sums := make(map[uint64][32]byte)
+	for id, n := range w.nodes {
+		v := n.Local()
+		if v == nil {
+			continue
+		}
+		index, sum := v.Index(), checksum(w.t, v)
+		v.Close()
+		if other, ok := sums[index]; ok && other != sum {
+			w.t.Errorf("%s differs from another node at %d", id, index)
+		}
+		sums[index] = sum
+	}
 }
 
 // start starts a node in its folder, which may have been used before.
