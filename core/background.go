@@ -7,6 +7,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/coffer-secrets/coffer/core/due"
+	"github.com/coffer-secrets/coffer/core/mounts"
 	"github.com/coffer-secrets/coffer/core/state"
 )
 
@@ -25,10 +27,13 @@ func (u *Unsealed) lead() {
 		if err != nil {
 			return
 		}
-		var leases sync.WaitGroup
-		leases.Go(func() { u.issued.Lead(ctx, u.store) })
+		var workers sync.WaitGroup
+		workers.Go(func() { u.issued.Lead(ctx, u.store) })
+		workers.Go(func() {
+			due.Lead(ctx, u.store, due.Deps{Mounts: func() *mounts.Mounts { return u.mounts }, Held: u.issued.Held, Log: u.log})
+		})
 		u.every(ctx, u.leaderTick)
-		leases.Wait()
+		workers.Wait()
 	}
 }
 

@@ -89,6 +89,9 @@ func (e *Entry) Key() ([]byte, error) {
 	return state.Key(state.Mounts, state.RootNamespace, id), nil
 }
 
+// PrefixBytes is how long DataPrefix is: a table, a namespace and an id.
+const PrefixBytes = 1 + 4 + 16
+
 // DataPrefix begins the keys of everything that the mount stores.
 func (e *Entry) DataPrefix() ([]byte, error) {
 	id, err := e.rawID()

@@ -13,6 +13,7 @@ import (
 	"github.com/coffer-secrets/coffer/auth/lockout"
 	"github.com/coffer-secrets/coffer/core/state"
 	"github.com/coffer-secrets/coffer/engines"
+	"github.com/coffer-secrets/coffer/seal"
 )
 
 const maxMounts = 10000
@@ -108,9 +109,22 @@ func (m *Mounts) Disable(tx *state.Tx, class engines.Class, path string) (*Mount
 
 // Empty removes everything that a mount stored and scheduled.
 func (m *Mounted) Empty(tx *state.Tx) error {
+	return errors.Join(tx.DeletePrefix(m.prefix), tx.DeletePrefix(m.DuePrefix()))
+}
+
+// DuePrefix is the start of the keys of what the mount's engine has scheduled. It
+// is PrefixBytes long.
+func (m *Mounted) DuePrefix() []byte {
 	due := slices.Clone(m.prefix)
 	due[0] = byte(state.Due)
-	return errors.Join(tx.DeletePrefix(m.prefix), tx.DeletePrefix(due))
+	return due
+}
+
+// DueName opens the name of what the mount's engine has scheduled.
+func (m *Mounted) DueName(b *seal.Barrier, key []byte) (string, error) {
+	data := slices.Clone(key)
+	data[0] = byte(state.Data)
+	return b.OpenName(m.prefix, data)
 }
 
 // Of resolves an entry to its engine.
