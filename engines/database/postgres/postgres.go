@@ -58,7 +58,9 @@ type server struct {
 	// good is the password that was taken last.
 	good atomic.Int64
 	// scram is whether the server keeps verifiers: unknown until asked.
-	scram atomic.Pointer[bool]
+	scram  atomic.Pointer[bool]
+	fence  *fence
+	groups groups
 }
 
 // The user and the password stand in the URL as these while it is parsed.
@@ -72,7 +74,8 @@ func open(s *database.Settings) (database.Database, error) {
 	if err != nil {
 		return nil, err
 	}
-	pg := &server{settings: s, config: config}
+	pg := &server{settings: s, config: config, fence: newFence(s)}
+	config.RuntimeParams["application_name"] = pg.fence.name
 	pg.db = sql.OpenDB(&connector{server: pg, config: config})
 	pg.db.SetMaxOpenConns(s.MaxOpen)
 	pg.db.SetMaxIdleConns(s.MaxIdle)
@@ -109,7 +112,6 @@ func parse(s *database.Settings) (*pgx.ConnConfig, error) {
 	}
 	config.DefaultQueryExecMode = pgx.QueryExecModeExec
 	config.RuntimeParams["standard_conforming_strings"] = "on"
-	config.RuntimeParams["application_name"] = "coffer"
 	return config, secure(config, s.Options)
 }
 
@@ -252,6 +254,10 @@ func (s *server) explain(err error, password string) error {
 	}
 	var refused *pgconn.PgError
 	var connecting *pgconn.ConnectError
+	var untold *database.Unreached
+	if errors.As(err, &untold) {
+		return untold
+	}
 	if errors.As(err, &refused) {
 		text := refused.Severity + ": " + refused.Message + " (SQLSTATE " + refused.Code + ")"
 		text = s.mask(text, password)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -290,18 +291,91 @@ func TestRotate(t *testing.T) {
 	}
 }
 
+// TestManyAtOnce has many made together, one of which cannot be.
 func TestManyAtOnce(t *testing.T) {
 	t.Parallel()
 	db := newDatabase(t, "crowd")
-	errs := make(chan error)
-	const n = 24
+	const n, taken = 48, 7
+	exec(t, admin(t, "crowd"), fmt.Sprintf(`CREATE ROLE "v-crowd-%d"`, taken))
+	errs := make([]error, n)
+	var all sync.WaitGroup
 	for i := range n {
-		go func() { errs <- db.Create(t.Context(), user(fmt.Sprintf("v-crowd-%d", i))) }()
+		all.Go(func() { errs[i] = db.Create(t.Context(), user(fmt.Sprintf("v-crowd-%d", i))) })
 	}
-	for range n {
-		if err := <-errs; err != nil {
-			t.Error(err)
+	all.Wait()
+	for i, err := range errs {
+		var refused *database.Refusal
+		if (i == taken) != errors.As(err, &refused) || i != taken && err != nil {
+			t.Errorf("%d: %v", i, err)
 		}
+		if name := fmt.Sprintf("v-crowd-%d", i); i != taken {
+			if _, err := login(t, name, "pass-"+name, "crowd"); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+	ctx, cancel := context.WithDeadline(t.Context(), time.Now().Add(-time.Second))
+	defer cancel()
+	if err := db.Create(ctx, user("v-crowd-late")); err == nil {
+		t.Error("makes a user when nobody waits any more")
+	}
+}
+
+// TestTogether knows which statements leave others alone.
+func TestTogether(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]bool{
+		creation: true, `create user "{{name}}"; /* ; */ -- ; COMMIT` + "\n" + `ALTER USER "{{name}}" SET search_path = 'a;b'`: true,
+		`CREATE ROLE "{{name}}"; COMMIT`: false, `SET ROLE x; CREATE ROLE "{{name}}"`: false, `CREATE TABLE x ()`: false, `SELECT '`: false,
+	} {
+		if got := postgres.Together(text); got != want {
+			t.Errorf("%s: %v", text, got)
+		}
+	}
+}
+
+// TestLate is about who was to make a user and comes too late: revoking the user
+// ends its session, and no others.
+func TestLate(t *testing.T) {
+	t.Parallel()
+	db := newDatabase(t, "late")
+	session := func(name string) *pgx.Conn {
+		conn, err := pgx.Connect(t.Context(), server.URL(pgserver.Admin, pgserver.Password, "late")+"&application_name="+name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = conn.Close(context.Background()) })
+		return conn
+	}
+	late, other := session(postgres.Family(server.Template("late"), pgserver.Admin)+"x"), session("coffer-of-others")
+	if err := errors.Join(db.Revoke(t.Context(), []database.User{{Name: "v-late"}})...); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := late.Exec(t.Context(), `CREATE ROLE "v-late"`); err == nil {
+		t.Error("who comes late makes the user")
+	}
+	exec(t, other, "SELECT 1")
+}
+
+// TestHangs has a statement that takes longer than anybody waits for.
+func TestHangs(t *testing.T) {
+	t.Parallel()
+	db := newDatabase(t, "hangs")
+	u := user("v-hangs")
+	u.Statements = []string{`SELECT pg_sleep(300)`, creation}
+	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+	defer cancel()
+	var refused *database.Refusal
+	if err := db.Create(ctx, u); err == nil || errors.As(err, &refused) {
+		t.Errorf("it says %v", err)
+	}
+	if err := errors.Join(db.Revoke(t.Context(), []database.User{{Name: "v-hangs"}})...); err != nil {
+		t.Fatal(err)
+	}
+	var n int
+	row := admin(t, "hangs").QueryRow(t.Context(), "SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%v-hangs%' AND pid <> pg_backend_pid()")
+	if err := row.Scan(&n); err != nil || n != 0 {
+		t.Errorf("the statement goes on: %v", err)
 	}
 }
 

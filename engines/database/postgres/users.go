@@ -28,7 +28,7 @@ func (s *server) Create(ctx context.Context, u *database.User) error {
 	if len(u.Statements) == 0 {
 		return &database.Refusal{Text: "the role has no creation_statements"}
 	}
-	err := s.run(ctx, u, u.Statements)
+	err := s.make(ctx, u)
 	var refused *database.Refusal
 	if errors.As(err, &refused) && len(u.Rollback) > 0 {
 		// What statements did that end their own transaction.
@@ -54,8 +54,31 @@ func orDefault(statements []string, text string) []string {
 	return []string{text}
 }
 
+// make makes a user, with others if that can be.
+func (s *server) make(ctx context.Context, u *database.User) error {
+	if !together(u.Statements) {
+		return s.run(ctx, u, u.Statements)
+	}
+	text, verifier, err := s.text(ctx, u, u.Statements)
+	if err != nil {
+		return err
+	}
+	err = s.inGroup(&making{ctx: ctx, text: text, done: make(chan error, 1)}, u.Statements)
+	return s.mend(err, u.Password, verifier)
+}
+
 // run sends statements as one message, which is one transaction.
 func (s *server) run(ctx context.Context, u *database.User, statements []string) error {
+	text, verifier, err := s.text(ctx, u, statements)
+	if err != nil {
+		return err
+	}
+	return s.mend(s.alone(ctx, text), u.Password, verifier)
+}
+
+// text is what is sent of statements about a user, with what its password has
+// become in it.
+func (s *server) text(ctx context.Context, u *database.User, statements []string) (text, kept string, err error) {
 	v := &values{fill: map[string]string{"name": u.Name, "username": u.Name, "password": u.Password}}
 	if !u.Expires.IsZero() {
 		v.fill["expiration"] = u.Expires.UTC().Format(expiration)
@@ -63,17 +86,25 @@ func (s *server) run(ctx context.Context, u *database.User, statements []string)
 	if u.Password != "" {
 		scram, err := s.keepsVerifiers(ctx)
 		if err != nil {
-			return err
+			return "", "", untold(err)
 		}
 		if scram {
 			v.verifier, _ = verifier(u.Password)
 		}
 	}
-	text, err := fill(statements, v)
-	if err != nil {
-		return &database.Refusal{Text: err.Error()}
+	if text, err = fill(statements, v); err != nil {
+		return "", "", &database.Refusal{Text: err.Error()}
 	}
-	return s.mend(s.exec(ctx, s.db, text), u.Password, v.verifier)
+	return text, v.verifier, nil
+}
+
+// untold is an error from before the server was told anything about a user.
+func untold(err error) error {
+	var refused *database.Refusal
+	if errors.As(err, &refused) {
+		return err
+	}
+	return &database.Unreached{Text: err.Error()}
 }
 
 // mend explains an error whose text may hold a password or its verifier.
@@ -104,6 +135,18 @@ func (s *server) exec(ctx context.Context, on execer, text string) error {
 	}
 }
 
+// noSuchFunction is the code for one that a server does not have.
+const noSuchFunction = "42883"
+
+// code is that of an answer, if it is one.
+func code(err error) string {
+	var refused *pgconn.PgError
+	if errors.As(err, &refused) {
+		return refused.Code
+	}
+	return ""
+}
+
 // lostRace tells "tuple concurrently updated", which has the code of internal
 // errors, serialization failures and deadlocks.
 func lostRace(err error) bool {
@@ -117,6 +160,12 @@ func lostRace(err error) bool {
 func (s *server) Revoke(ctx context.Context, users []database.User) []error {
 	out := make([]error, len(users))
 	there, err := s.existing(ctx, users)
+	if err == nil && len(there) < len(users) {
+		// Whoever is not there may be about to be made.
+		if err = s.endOthers(ctx); err == nil {
+			there, err = s.existing(ctx, users)
+		}
+	}
 	if err != nil {
 		for i := range out {
 			out[i] = err
