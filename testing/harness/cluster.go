@@ -44,7 +44,7 @@ func startCluster(t testing.TB, hosts []*netns.Host, options Options) *Cluster {
 	for i, host := range hosts {
 		o := options
 		o.NodeID, o.Host = fmt.Sprintf("node-%d", i+1), host
-		address := ""
+		var address string
 		if host == nil {
 			address = freeAddress(t)
 		} else {

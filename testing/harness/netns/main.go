@@ -18,7 +18,7 @@ func Possible(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return n.Close()
+	return n.close(context.WithoutCancel(ctx))
 }
 
 // Main runs the tests of a package, in a user namespace that has the rights which
@@ -34,7 +34,7 @@ func Main(m *testing.M) int {
 	if exec.CommandContext(ctx, "unshare", append(enter, "true")...).Run() != nil { // #nosec G204 -- arguments of ours
 		return m.Run()
 	}
-	cmd := exec.CommandContext(ctx, "unshare", append(enter, os.Args...)...) // #nosec G204 -- this very test
+	cmd := exec.CommandContext(ctx, "unshare", append(enter, os.Args...)...) // #nosec G204 G702 -- this very test
 	cmd.Env, cmd.Stdout, cmd.Stderr = append(os.Environ(), inside), os.Stdout, os.Stderr
 	err := cmd.Run()
 	if ended := (*exec.ExitError)(nil); errors.As(err, &ended) {

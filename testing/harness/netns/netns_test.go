@@ -38,7 +38,7 @@ func TestMain(m *testing.M) {
 
 // hear prints what is sent to an address.
 func hear(addr string) {
-	conn, err := net.ListenPacket("udp", net.JoinHostPort(addr, port)) //nolint:noctx // a process of its own
+	conn, err := net.ListenPacket("udp", net.JoinHostPort(addr, port))
 	if err != nil {
 		fmt.Println(err)
 		os.Exit(1)
@@ -56,7 +56,7 @@ func hear(addr string) {
 
 // say sends words to an address.
 func say(addr, words string) {
-	conn, err := net.Dial("udp", net.JoinHostPort(addr, port)) //nolint:noctx // a process of its own
+	conn, err := net.Dial("udp", net.JoinHostPort(addr, port))
 	if err != nil {
 		os.Exit(1)
 	}

@@ -76,7 +76,7 @@ func Up(ctx context.Context, hosts int) (*Network, error) {
 			h.Name = prefix + id + "-" + strconv.Itoa(i)
 		}
 		if err := n.add(ctx, h, "cf"+strings.ReplaceAll(id, "-", "x")+"x"+strconv.Itoa(i)); err != nil {
-			return nil, errors.Join(err, n.Close())
+			return nil, errors.Join(err, n.close(context.WithoutCancel(ctx)))
 		}
 		addr = addr.Next()
 	}
@@ -116,8 +116,9 @@ func (n *Network) add(ctx context.Context, h *Host, name string) (err error) {
 }
 
 // Close ends what runs on the hosts, and the network.
-func (n *Network) Close() error {
-	ctx := context.WithoutCancel(context.Background())
+func (n *Network) Close() error { return n.close(context.Background()) }
+
+func (n *Network) close(ctx context.Context) error {
 	var errs []error
 	for _, h := range n.Hosts {
 		errs = append(errs, removeHost(ctx, h.Name))
