@@ -114,7 +114,7 @@ func TestUsers(t *testing.T) {
 		t.Errorf("a revoked credential passes for %q, and %q are left", who, f.Users())
 	}
 	for range 5 {
-		r = s.Do(kit.Request{Method: http.MethodPut, Path: "aws/creds/dev", Body: body{}})
+		s.Put("aws/creds/dev", body{})
 	}
 	f.DropUser(f.Users()[0]) // gone already
 	s.Put("sys/leases/revoke-prefix/aws/creds/dev", body{"sync": true})

@@ -172,7 +172,7 @@ func retryer(times int64) aws.Retryer {
 // pause is how long to wait after some tries: between half of it and all.
 func pause(attempt int) time.Duration {
 	d := min(firstPause<<min(attempt, 10), longestPause)
-	return d/2 + rand.N(d/2)
+	return d/2 + rand.N(d/2) // #nosec G404 -- it only spreads those who wait
 }
 
 // wait waits, unless ctx ends before.

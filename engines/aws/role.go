@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"regexp"
 	"slices"
 	"strings"
@@ -266,10 +267,8 @@ func (r *role) check() error {
 			return engines.Invalidf("iam_groups takes names of letters, digits and +=,.@_-, of %d characters, and %d of them", maxGroup, maxList)
 		}
 	}
-	for field, tags := range map[string]map[string]string{"iam_tags": r.Tags, "session_tags": r.SessionTags} {
-		if err := checkTags(field, tags); err != nil {
-			return err
-		}
+	if err := errors.Join(checkTags("iam_tags", r.Tags), checkTags("session_tags", r.SessionTags)); err != nil {
+		return err
 	}
 	if r.Boundary != "" {
 		if err := checkARN("permissions_boundary_arn", r.Boundary, "policy/"); err != nil {

@@ -164,23 +164,12 @@ func (c *root) check() error {
 			return engines.Invalidf("%s is longer than %d bytes", field, maxText)
 		}
 	}
-	if (c.Key.ID == "") != (c.Key.Secret == "") {
-		return engines.Invalidf("access_key and secret_key: give both, or neither for the credentials of the nodes")
-	}
-	for field, list := range map[string][]string{
-		"iam_endpoint": {c.IAMEndpoint}, "sts_endpoint": {c.STSEndpoint}, "sts_fallback_endpoints": c.FallbackEndpoints,
-	} {
-		for _, text := range list {
-			if err := checkURL(field, text); err != nil {
-				return err
-			}
-		}
+	if err := c.checkEndpoints(); err != nil {
+		return err
 	}
 	switch {
-	case len(c.FallbackEndpoints) != len(c.FallbackRegions) || len(c.FallbackRegions) > maxList:
-		return engines.Invalidf("sts_fallback_regions: give one for each of sts_fallback_endpoints, %d at most", maxList)
-	case len(c.FallbackEndpoints) > 0 && c.STSEndpoint == "":
-		return engines.Invalidf("sts_fallback_endpoints: give sts_endpoint too, which is asked first")
+	case (c.Key.ID == "") != (c.Key.Secret == ""):
+		return engines.Invalidf("access_key and secret_key: give both, or neither for the credentials of the nodes")
 	case c.MaxRetries < -1 || c.MaxRetries > maxRetries:
 		return engines.Invalidf("max_retries is -1 to %d", maxRetries)
 	case c.Period != 0 && c.Period < leastPeriod:
@@ -197,6 +186,25 @@ func (c *root) check() error {
 		if _, err := c.names(session); err != nil {
 			return engines.Invalidf("%s", err.Error())
 		}
+	}
+	return nil
+}
+
+func (c *root) checkEndpoints() error {
+	for field, list := range map[string][]string{
+		"iam_endpoint": {c.IAMEndpoint}, "sts_endpoint": {c.STSEndpoint}, "sts_fallback_endpoints": c.FallbackEndpoints,
+	} {
+		for _, text := range list {
+			if err := checkURL(field, text); err != nil {
+				return err
+			}
+		}
+	}
+	switch {
+	case len(c.FallbackEndpoints) != len(c.FallbackRegions) || len(c.FallbackRegions) > maxList:
+		return engines.Invalidf("sts_fallback_regions: give one for each of sts_fallback_endpoints, %d at most", maxList)
+	case len(c.FallbackEndpoints) > 0 && c.STSEndpoint == "":
+		return engines.Invalidf("sts_fallback_endpoints: give sts_endpoint too, which is asked first")
 	}
 	return nil
 }

@@ -94,17 +94,17 @@ func (m *mount) reach(ctx context.Context) *engines.Reach {
 
 // due calls Due for all that is due, and says whether anything was, and how it
 // went.
-func (m *mount) due() (any bool, err error) {
+func (m *mount) due() (was bool, err error) {
 	ctx, cancel := context.WithCancel(m.t.Context())
 	defer cancel()
 	m.end = cancel
 	for name, at := range m.store.Scheduled() {
 		if !at.IsZero() && !at.After(m.now) {
-			any = true
+			was = true
 			err = errors.Join(err, m.e.Due(ctx, m.reach(ctx), name))
 		}
 	}
-	return any, err
+	return was, err
 }
 
 // do asks for something, and has what it orders done once.
@@ -150,8 +150,8 @@ func (m *mount) finish() {
 	m.t.Helper()
 	var last error
 	for range 10 {
-		any, err := m.due()
-		if !any {
+		was, err := m.due()
+		if !was {
 			return
 		}
 		last = err

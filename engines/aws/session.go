@@ -29,7 +29,7 @@ func (a *api) makeSession(ctx context.Context, o *order, l *engines.Granted) (an
 	if length < shortestSession {
 		return nil, notMade(engines.Invalidf("the token lives for %s only, and AWS gives sessions of 15m at least", length))
 	}
-	seconds := aws.Int32(int32(min(length/time.Second, 1<<30))) //nolint:gosec // it is bounded
+	seconds := aws.Int32(int32(min(length/time.Second, 1<<30)))
 	made, err := a.sessionOf(ctx, o, seconds)
 	if err != nil {
 		return nil, notMade(failure(o.field(), err))

@@ -109,7 +109,7 @@ func (t *Template) allowed(node parse.Node) error {
 		return all(t, n.Args)
 	case *parse.IdentifierNode:
 		_, ok := functions(time.Time{})[n.Ident]
-		if !ok && !(t.rules.Conditions && slices.Contains(comparisons, n.Ident)) {
+		if !ok && (!t.rules.Conditions || !slices.Contains(comparisons, n.Ident)) {
 			return fmt.Errorf("username_template cannot use the function %s", n.Ident)
 		}
 		return nil
