@@ -1,15 +1,11 @@
 package audit
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"maps"
 	"slices"
 	"strconv"
-	"unicode/utf8"
-
-	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/coffer-secrets/coffer/core/answer"
 	"github.com/coffer-secrets/coffer/engines"
@@ -113,7 +109,7 @@ func (e *encoder) input(r *Request) error {
 		e.begin('{')
 		for _, name := range slices.Sorted(maps.Keys(in.Body)) {
 			e.key(e.name(name))
-			if err := e.value(decoder(in.Body[name]), e.mode(&f, name, declared(r.Route, name)), 0); err != nil {
+			if err := e.value(&scanner{text: in.Body[name]}, e.mode(&f, name, declared(r.Route, name)), 0); err != nil {
 				return err
 			}
 		}
@@ -188,15 +184,15 @@ func (e *encoder) output(r *Request, resp *Response) error {
 	f := fieldsOf(r.Route, plain)
 	e.key("data")
 	return e.bounded(raw, func() error {
-		dec := decoder(raw)
-		if dec.PeekKind() != '{' {
-			return e.value(dec, e.mode(&f, "", false), 0)
+		s := &scanner{text: raw}
+		if s.kind() != '{' {
+			return e.value(s, e.mode(&f, "", false), 0)
 		}
-		return e.members(dec, 0, func(name string) error {
+		return e.members(s, 0, func(name string) error {
 			if e.form.elide && resp.Listing && (name == "keys" || name == "key_info") {
-				return e.counted(dec)
+				return e.counted(s)
 			}
-			return e.value(dec, e.mode(&f, name, true), 1)
+			return e.value(s, e.mode(&f, name, true), 1)
 		})
 	})
 }
@@ -208,81 +204,52 @@ func marshal(data any) ([]byte, error) {
 	return json.Marshal(data)
 }
 
-func decoder(raw []byte) *jsontext.Decoder {
-	// The decoder reads a buffer's bytes where they are.
-	return jsontext.NewDecoder(bytes.NewBuffer(raw), jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
-}
-
 // counted writes how many members or items the value has.
-func (e *encoder) counted(dec *jsontext.Decoder) error {
-	kind := dec.PeekKind()
-	if kind != '[' && kind != '{' {
-		return e.value(dec, hashTexts, 0)
-	}
-	if _, err := dec.ReadToken(); err != nil {
-		return err
+func (e *encoder) counted(s *scanner) error {
+	if kind := s.kind(); kind != '[' && kind != '{' {
+		return e.value(s, hashTexts, 0)
 	}
 	n := 0
-	for dec.PeekKind() != ']' && dec.PeekKind() != '}' {
-		if err := dec.SkipValue(); err != nil {
-			return err
-		}
+	err := s.each(func(string) error {
 		n++
-	}
-	if kind == '{' {
-		n /= 2
-	}
+		return s.skip(0)
+	})
 	e.dst = strconv.AppendInt(e.dst, int64(n), 10)
-	_, err := dec.ReadToken()
 	return err
 }
 
 // members writes an object, whose values are written by value.
-func (e *encoder) members(dec *jsontext.Decoder, depth int, value func(name string) error) error {
+func (e *encoder) members(s *scanner, depth int, value func(name string) error) error {
 	if depth > maxDepth {
 		return errDeep
 	}
-	if _, err := dec.ReadToken(); err != nil {
-		return err
-	}
 	e.begin('{')
-	for dec.PeekKind() != '}' {
-		token, err := dec.ReadToken()
-		if err != nil {
-			return err
-		}
-		name := token.String()
+	err := s.each(func(name string) error {
 		e.key(e.name(name))
-		if err := value(name); err != nil {
-			return err
-		}
-	}
+		return value(name)
+	})
 	e.end('}')
-	_, err := dec.ReadToken()
 	return err
 }
 
 // value writes the next value.
-func (e *encoder) value(dec *jsontext.Decoder, m mode, depth int) error {
+func (e *encoder) value(s *scanner, m mode, depth int) error {
 	if len(e.dst) > e.limit {
 		return errLarge
 	}
-	switch dec.PeekKind() {
+	switch s.kind() {
 	case '{':
-		return e.members(dec, depth, func(string) error { return e.value(dec, m, depth+1) })
+		return e.members(s, depth, func(string) error { return e.value(s, m, depth+1) })
 	case '[':
-		return e.items(dec, m, depth)
+		return e.items(s, m, depth)
+	case '"':
+		return e.quoted(s, m)
 	}
-	value, err := dec.ReadValue()
-	if err != nil {
+	value, err := s.literal()
+	switch {
+	case err != nil:
 		return err
-	}
-	switch kind := value.Kind(); {
-	case kind == 'n':
-		e.dst = append(e.dst, "null"...)
-	case kind == '"':
-		return e.quoted(value, m)
-	case m == hashAll:
+	case m == hashAll && value[0] != 'n':
 		e.secret(string(value))
 	default:
 		e.dst = append(e.dst, value...)
@@ -290,14 +257,15 @@ func (e *encoder) value(dec *jsontext.Decoder, m mode, depth int) error {
 	return nil
 }
 
-// quoted writes a text that is quoted in JSON.
-func (e *encoder) quoted(value jsontext.Value, m mode) error {
-	text := value[1 : len(value)-1]
-	if bytes.IndexByte(text, '\\') >= 0 || !utf8.Valid(text) {
-		var err error
-		if text, err = jsontext.AppendUnquote(nil, value); err != nil && text == nil {
-			return err
-		}
+// quoted writes a text.
+func (e *encoder) quoted(s *scanner, m mode) error {
+	value, err := s.quoted()
+	if err != nil {
+		return err
+	}
+	text, err := unquote(value)
+	if err != nil {
+		return err
 	}
 	if m == leave || len(text) == 0 {
 		e.plain(string(text))
@@ -307,25 +275,15 @@ func (e *encoder) quoted(value jsontext.Value, m mode) error {
 	return nil
 }
 
-func (e *encoder) items(dec *jsontext.Decoder, m mode, depth int) error {
+func (e *encoder) items(s *scanner, m mode, depth int) error {
 	if depth > maxDepth {
 		return errDeep
 	}
-	if _, err := dec.ReadToken(); err != nil {
-		return err
-	}
 	e.begin('[')
-	for dec.PeekKind() != ']' {
-		if dec.PeekKind() == 0 {
-			_, err := dec.ReadToken()
-			return errors.Join(errors.New("audit: malformed data"), err)
-		}
+	err := s.each(func(string) error {
 		e.comma()
-		if err := e.value(dec, m, depth+1); err != nil {
-			return err
-		}
-	}
+		return e.value(s, m, depth+1)
+	})
 	e.end(']')
-	_, err := dec.ReadToken()
 	return err
 }
