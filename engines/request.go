@@ -33,6 +33,9 @@ type Request struct {
 	// Password makes a password by the password policy of a name, another each
 	// time. It is nil where there are no policies.
 	Password func(policy string) (string, error)
+	// Identity gives the value of an expression of policies' templates, such as
+	// "identity.entity.name", for the caller. It is nil for one without an identity.
+	Identity func(expr string) (string, bool)
 }
 
 // Caller is who asks.

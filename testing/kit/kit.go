@@ -26,6 +26,7 @@ import (
 	"github.com/coffer-secrets/coffer/engines/database/postgres"
 	"github.com/coffer-secrets/coffer/engines/database/redis"
 	"github.com/coffer-secrets/coffer/engines/kv"
+	"github.com/coffer-secrets/coffer/engines/pki"
 	httpapi "github.com/coffer-secrets/coffer/http"
 )
 
@@ -106,7 +107,7 @@ func (s *Server) open() {
 		}
 	}
 	config := core.Config{
-		Node: node{s.Node, clusterConfig.NodeID}, Engines: []*engines.Engine{kv.New(), cubbyhole.New(), approle.New(), cert.New(), jwt.New(), jwt.NewOIDC(), kubernetes.New(""), userpass.New(), database.New(append(mysql.Plugins(), postgres.Plugin(), redis.Plugin())...)}, Logger: logger,
+		Node: node{s.Node, clusterConfig.NodeID}, Engines: []*engines.Engine{kv.New(), cubbyhole.New(), pki.New(), approle.New(), cert.New(), jwt.New(), jwt.NewOIDC(), kubernetes.New(""), userpass.New(), database.New(append(mysql.Plugins(), postgres.Plugin(), redis.Plugin())...)}, Logger: logger,
 		Limits: mounts.Limits{Default: 32 * 24 * time.Hour, Max: 32 * 24 * time.Hour},
 		Info:   core.Info{Version: "1.0.0-test", APIAddr: "http://127.0.0.1:8200", StorageType: "raft", StartTime: time.Now()}, Logs: hub, Members: s.Node,
 	}

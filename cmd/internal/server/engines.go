@@ -14,9 +14,10 @@ import (
 	"github.com/coffer-secrets/coffer/engines/database/postgres"
 	"github.com/coffer-secrets/coffer/engines/database/redis"
 	"github.com/coffer-secrets/coffer/engines/kv"
+	"github.com/coffer-secrets/coffer/engines/pki"
 )
 
 // engineList is every engine that the binary has.
 func engineList() []*engines.Engine {
-	return []*engines.Engine{kv.New(), cubbyhole.New(), approle.New(), cert.New(), jwt.New(), jwt.NewOIDC(), kubernetes.New(""), userpass.New(), database.New(append(mysql.Plugins(), postgres.Plugin(), redis.Plugin())...), aws.New()}
+	return []*engines.Engine{kv.New(), cubbyhole.New(), pki.New(), approle.New(), cert.New(), jwt.New(), jwt.NewOIDC(), kubernetes.New(""), userpass.New(), database.New(append(mysql.Plugins(), postgres.Plugin(), redis.Plugin())...), aws.New()}
 }
