@@ -63,6 +63,7 @@ func TestRules(t *testing.T) {
 			op("set", "add", "a", 1, 2, done), op("set", "add", "b", 1, 2, unknown), op("set", "add", "c", 1, 2, done), op("set", "remove", "c", 3, 6, done),
 			lists(4, 5, "a", "c"), lists(7, 8, "a", "b"),
 		}, nil},
+		"an element in doubt comes late":  {[]history.Op{op("set", "add", "a", 1, 2, unknown), op("set", "remove", "a", 3, 4, done), lists(5, 6, "a")}, nil},
 		"an element is lost":              {[]history.Op{op("set", "add", "a", 1, 2, done), lists(3, 4)}, []string{"lost"}},
 		"an element comes back":           {[]history.Op{op("set", "add", "a", 1, 2, done), op("set", "remove", "a", 3, 4, done), lists(5, 6, "a")}, []string{"came back"}},
 		"an element that failed is there": {[]history.Op{op("set", "add", "a", 1, 2, failed), lists(5, 6, "a")}, []string{"came from nowhere"}},

@@ -37,7 +37,7 @@ func sets(key string, ops []history.Op) (found []Violation) {
 			}
 		case "remove":
 			l.leaving = min(l.leaving, op.Call)
-			if op.Outcome == history.Done {
+			if op.Outcome == history.Done && l.there != never { // an add in doubt may come later
 				l.gone = min(l.gone, op.Return)
 			}
 		}

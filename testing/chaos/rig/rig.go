@@ -1,0 +1,230 @@
+package rig
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/coffer-secrets/coffer/testing/harness"
+	"github.com/coffer-secrets/coffer/testing/harness/netns"
+)
+
+// patience is how long a node may hold a request for want of a leader.
+const patience = 4 * time.Second
+
+// Options of a rig.
+type Options struct {
+	Nodes int
+	// Dir is where the nodes have their folders. It must exist.
+	Dir string
+	// Say is told what happens.
+	Say func(text string)
+	// Prepare is called for the folder of each node's data before it is used.
+	Prepare func(data string) error
+}
+
+// Rig is a cluster and the network between its nodes.
+type Rig struct {
+	Nodes []*harness.Server
+	// Net is nil where no hosts can be made; NoNet says why.
+	Net   *netns.Network
+	NoNet error
+
+	cluster *harness.Cluster
+	tb      *tb
+
+	mu sync.Mutex
+	// busy are the nodes that a fault has to itself, and mayEnd those that may
+	// end by themselves, until they are started again.
+	busy, mayEnd map[int]bool
+}
+
+// Start starts a cluster with a KV v2 mount at chaos/.
+func Start(ctx context.Context, o Options) (*Rig, error) {
+	r := &Rig{tb: &tb{dir: o.Dir, say: o.Say}, busy: make(map[int]bool), mayEnd: make(map[int]bool)}
+	if r.Net, r.NoNet = netns.Up(ctx, o.Nodes); r.NoNet == nil {
+		r.tb.Cleanup(func() { _ = r.Net.Close() })
+	}
+	options := harness.Options{
+		Prepare: o.Prepare,
+		Extra:   fmt.Sprintf("default_max_request_duration = %q\n", patience),
+		// Small, so that nodes that were away need a snapshot.
+		Storage: "snapshot_threshold = 500\ntrailing_logs = 50\nsnapshot_interval = \"2s\"\n",
+	}
+	err := r.tb.try(func() {
+		if r.NoNet == nil {
+			r.cluster = harness.StartClusterOn(r.tb, r.Net.Hosts, options)
+		} else {
+			r.cluster = harness.StartCluster(r.tb, o.Nodes, options)
+		}
+		r.Nodes = r.cluster.Nodes
+		r.Nodes[0].Root(http.MethodPost, "sys/mounts/chaos", map[string]any{"type": "kv", "options": map[string]string{"version": "2"}})
+	})
+	if err != nil {
+		r.Close()
+		return nil, err
+	}
+	return r, nil
+}
+
+// Close ends all processes that the rig has started.
+func (r *Rig) Close() {
+	for _, n := range r.Nodes {
+		_ = n.Signal(syscall.SIGCONT)
+	}
+	r.tb.close()
+}
+
+// Leader is the number of a node that says it leads; -1: none does.
+func (r *Rig) Leader() int {
+	for i := range r.Nodes {
+		if !r.Up(i) {
+			continue
+		}
+		if leads, err := r.leads(i); err == nil && leads {
+			return i
+		}
+	}
+	return -1
+}
+
+// Up reports whether a node's process is there.
+func (r *Rig) Up(i int) bool { return r.Nodes[i].Signal(syscall.Signal(0)) == nil }
+
+// Claim gives a node to a fault that must have it to itself; false: another has it.
+func (r *Rig) Claim(i int) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.busy[i] {
+		return false
+	}
+	r.busy[i] = true
+	return true
+}
+
+// Release ends a claim.
+func (r *Rig) Release(i int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.busy, i)
+}
+
+// MayEnd says that a node is expected to end by itself.
+func (r *Rig) MayEnd(i int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.mayEnd[i] = true
+}
+
+// Kill ends a node at once.
+func (r *Rig) Kill(i int) {
+	r.MayEnd(i)
+	r.Nodes[i].Kill()
+}
+
+// Pause stops a node's process from running, and Resume lets it run again.
+func (r *Rig) Pause(i int) error { return r.Nodes[i].Signal(syscall.SIGSTOP) }
+
+// Resume ends a Pause.
+func (r *Rig) Resume(i int) error { return r.Nodes[i].Signal(syscall.SIGCONT) }
+
+// Restart starts a node that is down, without waiting for it to be unsealed.
+func (r *Rig) Restart(i int) error {
+	r.mu.Lock()
+	delete(r.mayEnd, i)
+	r.mu.Unlock()
+	return r.tb.try(func() { r.Nodes[i].Restart() })
+}
+
+// Unseal unseals a node once it can be.
+func (r *Rig) Unseal(i int) error {
+	return r.tb.try(func() { r.cluster.Unseal(r.Nodes[i]) })
+}
+
+// Heal ends all faults that nobody else has ended, and starts what is down. It
+// returns what was wrong with nodes that were.
+func (r *Rig) Heal() error {
+	var wrong []error
+	if r.Net != nil {
+		r.Net.Heal()
+	}
+	for i := range r.Nodes {
+		if r.Up(i) {
+			wrong = append(wrong, r.Resume(i))
+			continue
+		}
+		r.mu.Lock()
+		expected := r.mayEnd[i]
+		r.mu.Unlock()
+		if !expected {
+			wrong = append(wrong, fmt.Errorf("rig: node %d has ended by itself: see %s", i, r.Nodes[i].LogPath()))
+		}
+		wrong = append(wrong, r.Restart(i))
+	}
+	return errors.Join(wrong...)
+}
+
+// UnsealAll unseals all nodes.
+func (r *Rig) UnsealAll() error {
+	var wrong []error
+	for i := range r.Nodes {
+		wrong = append(wrong, r.Unseal(i))
+	}
+	return errors.Join(wrong...)
+}
+
+// Equal returns how the states of nodes at one index differ, or that they do not
+// come to one.
+func (r *Rig) Equal() error {
+	err := r.tb.try(r.cluster.Equal)
+	if wrong := r.tb.took(); len(wrong) > 0 {
+		err = errors.Join(err, errors.New(strings.Join(wrong, "; ")))
+	}
+	return err
+}
+
+// Panics are the nodes whose log has a panic or a data race in it.
+func (r *Rig) Panics() (found []string) {
+	for i, n := range r.Nodes {
+		text, err := os.ReadFile(n.LogPath())
+		if err != nil {
+			continue
+		}
+		for _, mark := range []string{"panic: ", "fatal error: ", "WARNING: DATA RACE"} {
+			if strings.Contains(string(text), mark) {
+				found = append(found, fmt.Sprintf("node %d logs %q: see %s", i, mark, n.LogPath()))
+			}
+		}
+	}
+	return found
+}
+
+// Find returns the files of nodes, data and logs, that hold one of some words.
+func (r *Rig) Find(words []string) (found []string) {
+	for _, n := range r.Nodes {
+		_ = filepath.WalkDir(n.Dir, func(path string, d os.DirEntry, err error) error {
+			if err != nil || d.IsDir() || filepath.Base(path) == "coffer.hcl" {
+				return nil // what is gone meanwhile holds nothing
+			}
+			text, err := os.ReadFile(path) // #nosec G122 G304 -- a node's own files
+			if err != nil {
+				return nil
+			}
+			for _, w := range words {
+				if strings.Contains(string(text), w) {
+					found = append(found, path)
+					break
+				}
+			}
+			return nil
+		})
+	}
+	return found
+}
