@@ -122,6 +122,26 @@ type crew struct {
 	name    string
 	workers []load.Worker
 	rounds  []load.Outcome
+	// pid is the server's, if it is known, and used what it has used of processors
+	// in the rounds that count.
+	pid  int
+	used time.Duration
+}
+
+// round has a crew work for a while. The first is to warm up, and does not count.
+func (c *crew) round(ctx context.Context, pace load.Pace, first bool, warmUp time.Duration) error {
+	if first {
+		if pace.For = warmUp; pace.For == 0 {
+			return nil
+		}
+	}
+	before := processorTime(c.pid)
+	got, err := load.Run(c.workers, pace)
+	if err != nil || first {
+		return err
+	}
+	c.rounds, c.used = append(c.rounds, got), c.used+processorTime(c.pid)-before
+	return ctx.Err()
 }
 
 // measure alternates rounds of the floor and of the targets.
@@ -138,7 +158,7 @@ func (r *rig) measure(ctx context.Context, w work, conns int, can []able) error 
 			return err
 		}
 		defer stop()
-		crews = append(crews, &crew{name: t.name, workers: list})
+		crews = append(crews, &crew{name: t.name, workers: list, pid: t.pid})
 	}
 	for round := range r.rounds + 1 {
 		for i, c := range crews {
@@ -147,20 +167,8 @@ func (r *rig) measure(ctx context.Context, w work, conns int, can []able) error 
 			if i > 0 {
 				pace.Rate = r.rate // a floor shows what could be done at most
 			}
-			if round == 0 {
-				if pace.For = r.warmUp; pace.For == 0 {
-					continue
-				}
-			}
-			got, err := load.Run(c.workers, pace)
-			if err != nil {
+			if err := c.round(ctx, pace, round == 0, r.warmUp); err != nil {
 				return fmt.Errorf("%s: %w", c.name, err)
-			}
-			if ctx.Err() != nil {
-				return ctx.Err()
-			}
-			if round > 0 {
-				c.rounds = append(c.rounds, got)
 			}
 		}
 	}
@@ -174,22 +182,28 @@ func (r *rig) tell(w work, conns int, crews []*crew) error {
 		floor.Rate /= w.each
 	}
 	r.progress.clear()
-	var first float64
+	var first, firstCPU float64
 	for _, c := range crews[1:] {
 		got, lowest, highest := load.Merge(c.rounds)
 		l := report.Line{
 			Work: w.name, Target: c.name, Conns: conns, Rate: got.Rate, Lowest: lowest, Highest: highest,
-			P50: got.Quantile(0.5).Seconds(), P90: got.Quantile(0.9).Seconds(), P99: got.Quantile(0.99).Seconds(), P999: got.Quantile(0.999).Seconds(),
-			Max: got.Quantile(1).Seconds(), Errors: got.Errors, Late: got.Late,
+			Times: report.Times{
+				P50: got.Quantile(0.5).Seconds(), P90: got.Quantile(0.9).Seconds(), P99: got.Quantile(0.99).Seconds(),
+				P999: got.Quantile(0.999).Seconds(), Max: got.Quantile(1).Seconds(),
+			},
+			Errors: got.Errors, Late: got.Late,
 			Floor: w.floor, FloorRate: floor.Rate, FloorP50: floor.Quantile(0.5).Seconds(), Ratio: got.Rate / floor.Rate, Goal: w.goal,
+		}
+		if done := len(got.Took) - got.Late; done > 0 {
+			l.CPU = c.used.Seconds() / float64(done)
 		}
 		if got.First != nil {
 			l.Error = got.First.Error()
 		}
 		if first == 0 {
-			first = got.Rate
-		} else {
-			l.ToFirst = got.Rate / first
+			first, firstCPU = got.Rate, l.CPU
+		} else if l.ToFirst = got.Rate / first; firstCPU > 0 {
+			l.CPUToFirst = l.CPU / firstCPU
 		}
 		r.report.Lines = append(r.report.Lines, l)
 		if err := l.Row(os.Stdout); err != nil {

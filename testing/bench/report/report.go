@@ -18,13 +18,8 @@ type Line struct {
 	Rate    float64 `json:"rate"`
 	Lowest  float64 `json:"lowest"`
 	Highest float64 `json:"highest"`
-	// Times are in seconds.
-	P50    float64 `json:"p50"`
-	P90    float64 `json:"p90"`
-	P99    float64 `json:"p99"`
-	P999   float64 `json:"p99_9"`
-	Max    float64 `json:"max"`
-	Errors int     `json:"errors"`
+	Times
+	Errors int `json:"errors"`
 	// Late are operations at a fixed rate that had not begun by the end.
 	Late int `json:"late,omitempty"`
 	// Error is one of the errors.
@@ -38,6 +33,19 @@ type Line struct {
 	Goal      float64 `json:"goal,omitempty"`
 	// ToFirst is the rate as a part of the first target's.
 	ToFirst float64 `json:"to_first,omitempty"`
+	// CPU is what the server used of processors for each success, in seconds, and
+	// CPUToFirst that as a part of the first target's.
+	CPU        float64 `json:"cpu,omitempty"`
+	CPUToFirst float64 `json:"cpu_to_first,omitempty"`
+}
+
+// Times are how long what succeeded took, in seconds.
+type Times struct {
+	P50  float64 `json:"p50"`
+	P90  float64 `json:"p90"`
+	P99  float64 `json:"p99"`
+	P999 float64 `json:"p99_9"`
+	Max  float64 `json:"max"`
 }
 
 // Left is work that a target cannot do.
@@ -76,30 +84,31 @@ func (r *Report) Head(w io.Writer) error {
 		loop = fmt.Sprintf("open loop of %.0f a second", r.OpenRate)
 	}
 	_, err := fmt.Fprintf(w, "%d CPUs, %s, %s; nodes: %d; %d rounds of %s; %s\n"+
-		"rates are medians of rounds, in successes a second, with the lowest and the highest; times are those of all rounds\n\n"+
-		"%-26s %-16s %5s %9s %17s %8s %8s %8s %8s %8s %6s  %-20s %9s %6s %5s %6s\n",
+		"rates are medians of rounds, in successes a second, with the lowest and the highest; times are those of all rounds;\n"+
+		"cpu is what the server used of processors for each, whatever else the machine was doing\n\n"+
+		"%-26s %-16s %5s %9s %17s %8s %8s %8s %8s %8s %6s  %-20s %9s %6s %5s %6s %7s %6s\n",
 		r.CPUs, r.Go, r.System, r.Nodes, r.Rounds, r.Round, loop,
-		"work", "target", "conns", "rate", "lowest..highest", "p50", "p90", "p99", "p99.9", "max", "errors", "floor", "its rate", "ratio", "goal", "to 1st")
+		"work", "target", "conns", "rate", "lowest..highest", "p50", "p90", "p99", "p99.9", "max", "errors", "floor", "its rate", "ratio", "goal", "to 1st", "cpu", "to 1st")
 	return err
 }
 
 // Row writes one line of the table.
 func (l *Line) Row(w io.Writer) error {
-	_, err := fmt.Fprintf(w, "%-26s %-16s %5d %9.0f %17s %8s %8s %8s %8s %8s %6d  %-20s %9s %6s %5s %6s\n",
+	_, err := fmt.Fprintf(w, "%-26s %-16s %5d %9.0f %17s %8s %8s %8s %8s %8s %6d  %-20s %9s %6s %5s %6s %7s %6s\n",
 		l.Work, l.Target, l.Conns, l.Rate, fmt.Sprintf("%.0f..%.0f", l.Lowest, l.Highest), short(l.P50), short(l.P90), short(l.P99), short(l.P999), short(l.Max),
-		l.Errors, l.Floor, some(l.FloorRate, 0), some(l.Ratio, 2), some(l.Goal, 2), some(l.ToFirst, 2))
+		l.Errors, l.Floor, some(l.FloorRate, 0), some(l.Ratio, 2), some(l.Goal, 2), some(l.ToFirst, 2), used(l.CPU), some(l.CPUToFirst, 2))
 	return err
 }
 
 // Markdown writes the table as docs/performance.md has it.
 func (r *Report) Markdown(w io.Writer) error {
-	text := "| work | target | conns | rate | lowest–highest | p50 | p90 | p99 | p99.9 | max | errors | floor | its rate | ratio | goal | to first |\n" +
-		"|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|\n"
+	text := "| work | target | conns | rate | lowest–highest | p50 | p90 | p99 | p99.9 | max | errors | floor | its rate | ratio | goal | to first | CPU | to first |\n" +
+		"|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|\n"
 	for i := range r.Lines {
 		l := &r.Lines[i]
-		text += fmt.Sprintf("| %s | %s | %d | %.0f/s | %.0f–%.0f | %s | %s | %s | %s | %s | %d | %s | %s | %s | %s | %s |\n",
+		text += fmt.Sprintf("| %s | %s | %d | %.0f/s | %.0f–%.0f | %s | %s | %s | %s | %s | %d | %s | %s | %s | %s | %s | %s | %s |\n",
 			l.Work, l.Target, l.Conns, l.Rate, l.Lowest, l.Highest, short(l.P50), short(l.P90), short(l.P99), short(l.P999), short(l.Max),
-			l.Errors, l.Floor, some(l.FloorRate, 0), some(l.Ratio, 2), some(l.Goal, 2), some(l.ToFirst, 2))
+			l.Errors, l.Floor, some(l.FloorRate, 0), some(l.Ratio, 2), some(l.Goal, 2), some(l.ToFirst, 2), used(l.CPU), some(l.CPUToFirst, 2))
 	}
 	_, err := io.WriteString(w, text)
 	return err
@@ -110,6 +119,13 @@ func some(x float64, digits int) string {
 		return "–"
 	}
 	return strconv.FormatFloat(x, 'f', digits, 64)
+}
+
+func used(seconds float64) string {
+	if seconds == 0 {
+		return "–"
+	}
+	return short(seconds)
 }
 
 // short is a time with three digits.

@@ -18,8 +18,8 @@ func sample() *report.Report {
 	return &report.Report{
 		CPUs: 2, Go: "go", System: "linux", Nodes: 1, Rounds: 3, Round: time.Second, Targets: []string{"<a>", "b"},
 		Lines: []report.Line{
-			{Work: "read", Target: "<a>", Conns: 1, Rate: 10, Lowest: 9, Highest: 11, P50: 0.001, P99: 0.01, Max: 2, Floor: "f", FloorRate: 20, Ratio: 0.5, Goal: 0.4},
-			{Work: "read", Target: "b", Conns: 1, Rate: 5, Lowest: 4, Highest: 6, P50: 0.002, P99: 0.02, Max: 3, Errors: 7},
+			{Work: "read", Target: "<a>", Conns: 1, Rate: 10, Lowest: 9, Highest: 11, Times: report.Times{P50: 0.001, P99: 0.01, Max: 2}, Floor: "f", FloorRate: 20, Ratio: 0.5, Goal: 0.4},
+			{Work: "read", Target: "b", Conns: 1, Rate: 5, Lowest: 4, Highest: 6, Times: report.Times{P50: 0.002, P99: 0.02, Max: 3}, Errors: 7},
 			{Work: "write", Target: "<a>", Conns: 32, Rate: 1},
 		},
 		Left: []report.Left{{Work: "issue", Target: "b", Why: "not offered"}},
