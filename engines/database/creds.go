@@ -1,6 +1,7 @@
 package database
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -21,12 +22,6 @@ type undo struct {
 	Role       string   `json:"role"`
 	Revocation []string `json:"revocation,omitempty"`
 	Renew      []string `json:"renew,omitempty"`
-}
-
-// answer is what the caller gets.
-type answer struct {
-	Username string `json:"username"`
-	Password string `json:"password"`
 }
 
 // allows reports whether a role may use the connection.
@@ -91,23 +86,53 @@ func (e *engine) issue(_ context.Context, req *engines.Request, tx engines.Tx) (
 	}
 	return &engines.Response{Grant: &engines.Grant{
 		Role: name, What: map[string]string{"username": u.Name}, Target: c.Name, Undo: kept,
-		TTL: ttl, MaxTTL: r.MaxTTL, Renewable: true, Within: callTimeout, Owner: r.LeaseOwner,
+		TTL: ttl, MaxTTL: r.MaxTTL, Renewable: r.Credential.typ() != typeCertificate, Within: callTimeout, Owner: r.LeaseOwner,
 		Create: func(ctx context.Context, l *engines.Granted) (any, error) {
 			ctx, cancel := context.WithTimeout(ctx, callTimeout)
 			defer cancel()
-			made := *u
-			made.Expires = l.Expires.Add(margin)
-			if err := e.pools.with(req.Mount, c, func(db Database) error { return db.Create(ctx, &made) }); err != nil {
-				return nil, err
-			}
-			return answer{Username: made.Name, Password: made.Password}, nil
+			return e.create(ctx, req, c, r, u, l)
 		},
 	}}, nil
 }
 
+// create makes a user that has been granted. Keys and certificates are made here,
+// for they take long, and undoing needs none of them.
+func (e *engine) create(ctx context.Context, req *engines.Request, c *connection, r *role, u *User, l *engines.Granted) (any, error) {
+	made := *u
+	made.Expires = l.Expires.Add(margin)
+	data := map[string]any{"username": u.Name, "password": u.Password}
+	switch r.Credential.typ() {
+	case typeKey:
+		key, err := r.Credential.newSecret(u.Name, nil, "")
+		if err != nil {
+			return nil, notMade(err)
+		}
+		made.PublicKey, data = key.PublicKey, key.answer()
+	case typeCertificate:
+		a, err := newAuthority(r.Credential.Config)
+		if err == nil {
+			data, err = a.issue(u.Name, l.Issued, made.Expires)
+		}
+		if err != nil {
+			return nil, notMade(err)
+		}
+	}
+	if err := e.pools.with(req.Mount, c, func(db Database) error { return db.Create(ctx, &made) }); err != nil {
+		return nil, err
+	}
+	return data, nil
+}
+
+// notMade says that the database was not even asked.
+func notMade(err error) error { return errors.Join(err, engines.ErrNotMade) }
+
 // newUser decides on a user of a role.
 func newUser(req *engines.Request, c *connection, r *role) (*User, error) {
-	template, err := c.names(usernames.ParseAgain) // it was tried when it was written
+	named := *c
+	if common := r.Credential.Config["common_name_template"]; common != "" {
+		named.UsernameTemplate = common
+	}
+	template, err := named.names(usernames.ParseAgain) // it was tried when it was written
 	if err != nil {
 		return nil, engines.Internal(err)
 	}
@@ -118,14 +143,11 @@ func newUser(req *engines.Request, c *connection, r *role) (*User, error) {
 	if u.Name == c.Username {
 		return nil, engines.Invalidf("username_template gives the name of the user that Coffer itself logs in as")
 	}
-	policy := c.PasswordPolicy
-	if r.PasswordPolicy != "" {
-		policy = r.PasswordPolicy
+	if r.Credential.typ() != typePassword {
+		return u, nil
 	}
-	if u.Password, err = newPassword(req, policy); err != nil {
-		return nil, err
-	}
-	return u, nil
+	u.Password, err = newPassword(req.Password, cmp.Or(r.Credential.Config["password_policy"], c.PasswordPolicy))
+	return u, err
 }
 
 // current reads what a lease needs: its own notes, the connection as it is now,

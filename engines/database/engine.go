@@ -17,12 +17,14 @@ type engine struct {
 	plugins map[string]*Plugin
 	fields  []engines.Field
 	pools   *pools
+	// outcomes are for requests that wait for what Due does.
+	outcomes *outcomes
 }
 
 // New returns the engine with the kinds of databases that it knows. If two have a
 // name in common, it cannot be mounted.
 func New(plugins ...*Plugin) *engines.Engine {
-	e := &engine{plugins: make(map[string]*Plugin), pools: newPools(time.Now)}
+	e := &engine{plugins: make(map[string]*Plugin), pools: newPools(time.Now), outcomes: newOutcomes()}
 	var twice error
 	for _, p := range plugins {
 		for _, name := range p.Names {
@@ -45,18 +47,54 @@ func New(plugins ...*Plugin) *engines.Engine {
 				Routes: e.routes(),
 			}, twice
 		},
-		Revoke: e.revoke, Extend: e.extend,
+		Revoke: e.revoke, Extend: e.extend, Due: e.due,
 	}
 }
 
 func (e *engine) routes() []engines.Route {
-	name := func(of string) engines.Field { return engines.Field{Name: "name", Help: "The name of the " + of + "."} }
-	paging := []engines.Field{
+	return append(e.dynamicRoutes(), e.staticRoutes()...)
+}
+
+// paging are the fields of listings.
+func paging() []engines.Field {
+	return []engines.Field{
 		{Name: "after", Help: "List from behind this name."},
 		{Name: "limit", Type: engines.Int, Help: "List at most so many; 0 for all."},
 	}
+}
+
+func name(of string) engines.Field {
+	return engines.Field{Name: "name", Help: "The name of the " + of + "."}
+}
+
+func (e *engine) staticRoutes() []engines.Route {
 	return []engines.Route{
-		{Pattern: "config", Help: "List the connections.", Fields: paging, Ops: []engines.Op{{Do: engines.List, Handler: list(configDir)}}},
+		{Pattern: "static-roles", Help: "List the static roles.", Fields: paging(), Ops: []engines.Op{{Do: engines.List, Handler: list(staticDir)}}},
+		{
+			Pattern: "static-roles/{name}", Help: "Read, write and delete a static role.", Fields: append([]engines.Field{name("static role")}, staticFields()...),
+			Ops: []engines.Op{
+				{Do: engines.Read, Handler: e.readStatic},
+				{
+					Do: engines.Update, Trait: engines.Writes, Handler: e.writeStatic, Exists: exists(staticDir),
+					Help: "Write what is given of the static role, and change its user's password the first time.",
+				},
+				{Do: engines.Delete, Trait: engines.Writes, Handler: e.deleteStatic, Help: "Forget it. The user stays as it is."},
+			},
+		},
+		{
+			Pattern: "static-creds/{name}", Help: "Read the password of a static role's user.", Fields: []engines.Field{name("static role")},
+			Ops: []engines.Op{{Do: engines.Read, Handler: e.readStaticCreds}},
+		},
+		{
+			Pattern: "rotate-role/{name}", Help: "Change the password of a static role's user now.", Fields: []engines.Field{name("static role")},
+			Ops: []engines.Op{{Do: engines.Update, Trait: engines.Writes, Handler: e.rotateStatic}},
+		},
+	}
+}
+
+func (e *engine) dynamicRoutes() []engines.Route {
+	return []engines.Route{
+		{Pattern: "config", Help: "List the connections.", Fields: paging(), Ops: []engines.Op{{Do: engines.List, Handler: list(configDir)}}},
 		{
 			Pattern: "config/{name}", Help: "Read, write and delete a connection.",
 			Fields: append(append([]engines.Field{name("connection")}, connectionFields()...), e.fields...),
@@ -82,7 +120,7 @@ func (e *engine) routes() []engines.Route {
 			Pattern: "rotate-root/{name}", Help: "Change the password that Coffer itself uses.", Fields: []engines.Field{name("connection")},
 			Ops: []engines.Op{{Do: engines.Update, Trait: engines.Writes, Handler: e.rotateRoot, Ahead: e.findPassword}},
 		},
-		{Pattern: "roles", Help: "List the roles.", Fields: paging, Ops: []engines.Op{{Do: engines.List, Handler: list(rolesDir)}}},
+		{Pattern: "roles", Help: "List the roles.", Fields: paging(), Ops: []engines.Op{{Do: engines.List, Handler: list(rolesDir)}}},
 		{
 			Pattern: "roles/{name}", Help: "Read, write and delete a role.", Fields: append([]engines.Field{name("role")}, roleFields()...),
 			Ops: []engines.Op{

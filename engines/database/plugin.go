@@ -59,8 +59,10 @@ type Database interface {
 // User is a user of a database, and the statements for what shall become of it;
 // without any, it is what the kind of database does by itself.
 type User struct {
-	Name       string
-	Password   string
+	Name     string
+	Password string
+	// PublicKey, in PEM, is that of a user who logs in with a key.
+	PublicKey  string
 	Expires    time.Time
 	Statements []string
 	// Rollback are statements for when Statements fail half-way.

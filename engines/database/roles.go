@@ -4,23 +4,27 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"time"
 
 	"github.com/coffer-secrets/coffer/engines"
+	"github.com/coffer-secrets/coffer/engines/usernames"
 )
 
 const rolesDir = "roles/"
 
 // role is a row: what users of a connection may do, and how long they are good.
 type role struct {
-	Connection     string        `json:"connection"`
-	Creation       []string      `json:"creation"`
-	Revocation     []string      `json:"revocation,omitempty"`
-	Rollback       []string      `json:"rollback,omitempty"`
-	Renew          []string      `json:"renew,omitempty"`
-	DefaultTTL     time.Duration `json:"default_ttl,omitempty"`
-	MaxTTL         time.Duration `json:"max_ttl,omitempty"`
-	PasswordPolicy string        `json:"password_policy,omitempty"`
+	Connection string        `json:"connection"`
+	Creation   []string      `json:"creation"`
+	Revocation []string      `json:"revocation,omitempty"`
+	Rollback   []string      `json:"rollback,omitempty"`
+	Renew      []string      `json:"renew,omitempty"`
+	DefaultTTL time.Duration `json:"default_ttl,omitempty"`
+	MaxTTL     time.Duration `json:"max_ttl,omitempty"`
+	// PasswordPolicy is where rows of earlier versions have it.
+	PasswordPolicy string     `json:"password_policy,omitempty"`
+	Credential     credential `json:"credential,omitzero"`
 	// LeaseOwner is empty for the token.
 	LeaseOwner engines.LeaseOwner `json:"lease_owner,omitempty"`
 }
@@ -29,7 +33,7 @@ func roleFields() []engines.Field {
 	statements := func(name, help string) engines.Field {
 		return engines.Field{Name: name, Type: engines.Strings, Whole: true, Help: help}
 	}
-	return []engines.Field{
+	return append([]engines.Field{
 		{Name: "db_name", Help: "The connection."},
 		statements("creation_statements", "Statements that make a user, with {{name}}, {{password}} and {{expiration}}."),
 		statements("revocation_statements", "Statements that remove one, instead of what is done by itself."),
@@ -37,10 +41,8 @@ func roleFields() []engines.Field {
 		statements("renew_statements", "Statements that move the end of one, instead of what is done by itself."),
 		{Name: "default_ttl", Type: engines.Seconds, Help: "How long a user is good at first; 0 for what the mount has."},
 		{Name: "max_ttl", Type: engines.Seconds, Help: "How long one is good at most, renewals included; 0 for what the mount has."},
-		{Name: "credential_type", Default: "password", Allowed: []string{"password"}, Help: "What users log in with."},
-		{Name: "credential_config", Type: engines.KVPairs, Help: "password_policy: the policy of passwords, instead of the connection's."},
 		engines.LeaseOwnerField(),
-	}
+	}, credentialFields(typePassword, typeKey, typeCertificate)...)
 }
 
 func loadRole(tx engines.Tx, name string) (*role, error) {
@@ -51,6 +53,9 @@ func loadRole(tx engines.Tx, name string) (*role, error) {
 	r := new(role)
 	if err := json.Unmarshal(entry.Value, r); err != nil {
 		return nil, engines.Internal(err)
+	}
+	if r.PasswordPolicy != "" {
+		r.Credential.Config, r.PasswordPolicy = map[string]string{"password_policy": r.PasswordPolicy}, ""
 	}
 	return r, nil
 }
@@ -63,15 +68,11 @@ func readRole(_ context.Context, req *engines.Request, tx engines.Tx) (*engines.
 	if r == nil {
 		return nil, engines.NotFound()
 	}
-	config := map[string]string{}
-	if r.PasswordPolicy != "" {
-		config["password_policy"] = r.PasswordPolicy
-	}
 	return &engines.Response{Data: map[string]any{
 		"db_name": r.Connection, "creation_statements": orEmpty(r.Creation), "revocation_statements": orEmpty(r.Revocation),
 		"rollback_statements": orEmpty(r.Rollback), "renew_statements": orEmpty(r.Renew),
 		"default_ttl": int64(r.DefaultTTL / time.Second), "max_ttl": int64(r.MaxTTL / time.Second),
-		"credential_type": "password", "credential_config": config, "lease_owner": cmp.Or(r.LeaseOwner, engines.OwnedByToken),
+		"credential_type": r.Credential.typ(), "credential_config": r.Credential.shown(), "lease_owner": cmp.Or(r.LeaseOwner, engines.OwnedByToken),
 	}}, nil
 }
 
@@ -117,14 +118,11 @@ func (e *engine) writeRole(_ context.Context, req *engines.Request, tx engines.T
 	if v.Has("lease_owner") {
 		r.LeaseOwner = engines.LeaseOwner(v.String("lease_owner"))
 	}
-	if v.Has("credential_config") {
-		r.PasswordPolicy = ""
-		for key, value := range v.KVPairs("credential_config") {
-			if key != "password_policy" {
-				return nil, engines.Invalidf("credential_config takes password_policy only")
-			}
-			r.PasswordPolicy = value
-		}
+	if err := r.Credential.take(v); err != nil {
+		return nil, err
+	}
+	if err := r.checkCommonName(c); err != nil {
+		return nil, err
 	}
 	row, err := json.Marshal(r)
 	if err != nil {
@@ -157,6 +155,18 @@ func (r *role) check(c *connection) error {
 		if err := checkStatements(c.plugin, part.field, part.statements); err != nil {
 			return err
 		}
+	}
+	return nil
+}
+
+// checkCommonName tries the template that names the users of certificates.
+func (r *role) checkCommonName(c *connection) error {
+	text := r.Credential.Config["common_name_template"]
+	if text == "" || c == nil {
+		return nil
+	}
+	if _, err := usernames.Parse(text, nameRules(c.plugin.MaxUsername)); err != nil || len(text) > usernames.MaxTemplate {
+		return engines.Invalidf("credential_config: common_name_template: %s", errors.Join(err, errors.New("it takes what username_template does")))
 	}
 	return nil
 }

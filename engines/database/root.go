@@ -73,7 +73,7 @@ func (e *engine) rotateRoot(_ context.Context, req *engines.Request, tx engines.
 	if len(kept) >= maxCandidates {
 		return nil, engines.Errorf(engines.KindRateLimited, "the password was rotated %d times within %s: try again later", maxCandidates-1, settled)
 	}
-	password, err := newPassword(req, c.PasswordPolicy)
+	password, err := newPassword(req.Password, c.PasswordPolicy)
 	if err != nil {
 		return nil, err
 	}
@@ -95,12 +95,12 @@ func (e *engine) rotateRoot(_ context.Context, req *engines.Request, tx engines.
 }
 
 // newPassword makes a password by a policy, or as databases like them.
-func newPassword(req *engines.Request, policy string) (string, error) {
+func newPassword(generate func(policy string) (string, error), policy string) (string, error) {
 	if policy == "" {
 		return defaultPassword()
 	}
-	if req.Password == nil {
+	if generate == nil {
 		return "", engines.Invalidf("there are no password policies here")
 	}
-	return req.Password(policy)
+	return generate(policy)
 }

@@ -1,0 +1,183 @@
+package database
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/coffer-secrets/coffer/engines"
+)
+
+var errChanged = engines.Errorf(engines.KindConflict, "the static role was changed meanwhile: try again")
+
+// due changes the password of a static role when it is due.
+func (e *engine) due(ctx context.Context, r *engines.Reach, scheduled string) error {
+	name, ok := strings.CutPrefix(scheduled, staticDir)
+	if !ok {
+		return r.Change(ctx, func(tx engines.Tx) error { return tx.Schedule(scheduled, time.Time{}) })
+	}
+	w := &rotation{e: e, r: r, name: name}
+	err := r.Look(func(tx engines.Tx) (err error) {
+		if w.s, err = loadStatic(tx, name); err != nil || w.s == nil {
+			return err
+		}
+		w.c, err = e.needConnection(tx, w.s.Connection)
+		return err
+	})
+	if err == nil && (w.s == nil || !w.wanted()) {
+		return r.Change(ctx, func(tx engines.Tx) error { return again(tx, name, r.Now()) })
+	}
+	if err == nil {
+		err = w.run(ctx)
+	}
+	if w.s != nil {
+		e.outcomes.tell(w.s.Orders, err)
+	}
+	return err
+}
+
+// again schedules a static role as its row says. A time that a window has passed
+// for is passed over.
+func again(tx engines.Tx, name string, now time.Time) error {
+	s, err := loadStatic(tx, name)
+	if err != nil {
+		return err
+	}
+	if s == nil {
+		return tx.Schedule(staticDir+name, time.Time{})
+	}
+	if s.missed(now) {
+		s.Due = s.next(now)
+	}
+	return s.store(tx, name, now)
+}
+
+// missed reports whether the time for the change is over. One that has begun goes
+// on: the database may have the password.
+func (s *static) missed(now time.Time) bool {
+	return s.Window > 0 && s.Next == nil && s.Current != nil && len(s.Orders) == 0 && now.After(s.Due.Add(s.Window))
+}
+
+// rotation is the change of one static role's password.
+type rotation struct {
+	e    *engine
+	r    *engines.Reach
+	name string
+	s    *static
+	c    *connection
+}
+
+func (w *rotation) wanted() bool {
+	s, now := w.s, w.r.Now()
+	return s.Next != nil || s.Current == nil || len(s.Orders) > 0 || !now.Before(s.Due) && !s.missed(now)
+}
+
+// run commits what the password will be, sets it, and commits that it is so.
+// Whoever finds the first without the last sets the same password once more.
+func (w *rotation) run(ctx context.Context) error {
+	if w.s.Next == nil {
+		made, err := w.s.Credential.newSecret(w.s.turn(), w.r.Password, w.c.PasswordPolicy)
+		if err != nil {
+			return err
+		}
+		if err := w.change(ctx, func(now *static) { now.Next = made }); err != nil {
+			return err
+		}
+	}
+	refused, err := w.set(ctx)
+	if err != nil {
+		return errors.Join(err, w.failed(ctx, refused, err))
+	}
+	return w.change(ctx, func(now *static) {
+		now.Current, now.Next, now.Rotated, now.Orders, now.Failed = now.Next, nil, w.r.Now(), nil, ""
+		now.Due = now.next(now.Rotated)
+	})
+}
+
+// turn is the user whose password is changed next.
+func (s *static) turn() string {
+	if s.Current == nil {
+		return s.Usernames[0]
+	}
+	at := slices.Index(s.Usernames, s.Current.Username)
+	return s.Usernames[(at+1)%len(s.Usernames)]
+}
+
+// set has the database take the password. It reports whether it refused it.
+func (w *rotation) set(ctx context.Context) (refused bool, err error) {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	u := &User{Name: w.s.Next.Username, Password: w.s.Next.Password, PublicKey: w.s.Next.PublicKey, Statements: w.s.Statements}
+	rotate := func(db Database) error {
+		err := db.Rotate(ctx, u)
+		var no *Refusal
+		refused = errors.As(err, &no)
+		return err
+	}
+	if !w.s.Own {
+		return refused, w.e.pools.with(w.r.Mount, w.c, func(db Database) error { return rotate(db) })
+	}
+	settings := w.c.settings()
+	settings.Username, settings.Passwords = u.Name, []string{w.s.Next.Password}
+	if w.s.Current != nil {
+		settings.Passwords = append(settings.Passwords, w.s.Current.Password)
+	}
+	db, err := w.c.plugin.Open(settings)
+	if err != nil {
+		return false, engines.Invalidf("the connection %q cannot be used: %s", w.c.Name, err.Error())
+	}
+	defer closeLater(db)
+	return refused, upstream(w.c.Name, rotate(db))
+}
+
+// failed notes a failure. A password that the database refused is not tried again,
+// for a policy of its own may be the reason; and a static role that never had one
+// is not kept if nothing can have come of it.
+func (w *rotation) failed(ctx context.Context, refused bool, failure error) error {
+	nothing := refused || errors.Is(failure, engines.ErrNotMade)
+	if w.s.Current == nil && nothing {
+		return w.r.Change(ctx, func(tx engines.Tx) error {
+			now, err := loadStatic(tx, w.name)
+			if err != nil || now == nil || now.Born != w.s.Born || now.Current != nil {
+				return err
+			}
+			return now.drop(tx, w.name)
+		})
+	}
+	text := failure.Error()
+	text = text[:min(len(text), maxName)]
+	if !refused && w.s.Failed == text {
+		return nil
+	}
+	return w.change(ctx, func(now *static) {
+		if now.Failed = text; refused {
+			now.Next, now.Orders = nil, nil
+			now.Due = earlier(now.Due, w.r.Now())
+		}
+	})
+}
+
+// change commits a change of the row, if it is as this work left it.
+func (w *rotation) change(ctx context.Context, fn func(now *static)) error {
+	var left *static
+	var orders []string
+	err := w.r.Change(ctx, func(tx engines.Tx) error {
+		now, err := loadStatic(tx, w.name)
+		if err != nil {
+			return err
+		}
+		if now == nil || now.Born != w.s.Born || (now.Next == nil) != (w.s.Next == nil) || now.Next != nil && *now.Next != *w.s.Next {
+			return errChanged
+		}
+		orders = now.Orders
+		fn(now)
+		left = now
+		return now.store(tx, w.name, w.r.Now())
+	})
+	if err == nil {
+		left.Orders, w.s = orders, left
+	}
+	return err
+}
