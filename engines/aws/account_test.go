@@ -2,6 +2,7 @@ package aws_test
 
 import (
 	"context"
+	"crypto/rand"
 	"net/http"
 	"strings"
 	"testing"
@@ -80,6 +81,7 @@ func TestAccount(t *testing.T) {
 	s.Put("aws/config/root", body{"access_key": a.id, "secret_key": a.secret, "iam_endpoint": a.endpoint, "sts_endpoint": a.endpoint})
 	t.Cleanup(func() { a.empty(t) })
 	a.users(t, s)
+	a.static(t, s)
 	s.Put("aws/roles/federated", body{"credential_type": "federation_token", "policy_document": document})
 	s.Put("aws/roles/session", body{"credential_type": "session_token"})
 	roles := []string{"federated", "session"}
@@ -107,6 +109,23 @@ func (a *target) users(t *testing.T, s *kit.Server) {
 	s.Put("aws/roles/wrong", body{"credential_type": "iam_user", "policy_document": `{"Statement": "x"}`, "user_path": testPath})
 	refused(t, s, http.StatusBadRequest, "policy_document: AWS refused: MalformedPolicyDocument", kit.Request{Path: "aws/creds/wrong"}, a.id, a.secret)
 	s.Put("sys/leases/revoke-prefix/aws", body{"sync": true})
+}
+
+// static keeps the key of a user for a while.
+func (a *target) static(t *testing.T, s *kit.Server) {
+	t.Helper()
+	c, name, path := iam.NewFromConfig(a.config(a.id, a.secret, "")), "coffer-test-"+rand.Text(), testPath
+	if _, err := c.CreateUser(t.Context(), &iam.CreateUserInput{UserName: &name, Path: &path}); err != nil {
+		t.Fatal(err)
+	}
+	s.Put("aws/static-roles/app", body{"username": name, "rotation_period": "1h"})
+	r := s.Get("aws/static-creds/app")
+	a.becomes(t, r, true)
+	s.Delete("aws/static-roles/app")
+	a.becomes(t, r, false)
+	if _, err := c.DeleteUser(t.Context(), &iam.DeleteUserInput{UserName: &name}); err != nil {
+		t.Error(err)
+	}
 }
 
 // empty wants nobody to be left.
