@@ -97,6 +97,22 @@ func (n *Node) noteTransfer(refused bool) {
 // StepDown hands leadership to a peer that is up to date, and returns when this
 // node no longer leads.
 func (n *Node) StepDown(ctx context.Context) error {
+	return n.transfer(ctx, n.raft.LeadershipTransfer)
+}
+
+// StepDownTo is StepDown for a certain peer, which gets what it lacks first.
+func (n *Node) StepDownTo(ctx context.Context, id string) error {
+	for _, m := range n.Members() {
+		if m.ID == id && m.Voter {
+			return n.transfer(ctx, func() raft.Future {
+				return n.raft.LeadershipTransferToServer(raft.ServerID(id), raft.ServerAddress(m.Address))
+			})
+		}
+	}
+	return fmt.Errorf("cluster: step down: %q is not a voter", id)
+}
+
+func (n *Node) transfer(ctx context.Context, begin func() raft.Future) error {
 	if !n.inflight.enter() {
 		return ErrClosed
 	}
@@ -104,7 +120,7 @@ func (n *Node) StepDown(ctx context.Context) error {
 	if n.raft.State() != raft.Leader {
 		return ErrNotLeader
 	}
-	if err := n.await(ctx, n.raft.LeadershipTransfer()); err != nil {
+	if err := n.await(ctx, begin()); err != nil {
 		return fmt.Errorf("cluster: step down: %w", err)
 	}
 	return nil

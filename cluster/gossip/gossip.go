@@ -13,9 +13,12 @@ import (
 )
 
 const (
-	// joinEvery is how often nodes are looked for that should be there.
-	joinEvery    = 2 * time.Second
-	joinFirst    = 100 * time.Millisecond
+	// joinEvery is how often nodes are looked for that should be there, at the most:
+	// it begins with joinFirst, and again when there are more members.
+	joinEvery = 2 * time.Second
+	joinFirst = 100 * time.Millisecond
+	// tellEvery is how often a node looks whether it has something new to tell.
+	tellEvery    = 100 * time.Millisecond
 	updateWait   = 2 * time.Second
 	leaveWait    = time.Second
 	maxMetaBytes = memberlist.MetaMaxSize
@@ -88,6 +91,7 @@ func Start(ctx context.Context, cfg Config) (*Gossip, error) {
 	}
 	ctx, g.done = context.WithCancel(ctx)
 	g.workers.Go(func() { g.keepJoined(ctx) })
+	g.workers.Go(func() { g.keepTelling(ctx) })
 	return g, nil
 }
 
@@ -116,8 +120,7 @@ func (g *Gossip) Peer(node string) (Peer, bool) {
 	return p, ok
 }
 
-// keepJoined looks for members that are not part of the conversation, and tells
-// what has changed of this node.
+// keepJoined looks for members that are not part of the conversation.
 func (g *Gossip) keepJoined(ctx context.Context) {
 	most := joinEvery
 	if g.cfg.Interval > 0 {
@@ -146,6 +149,19 @@ func (g *Gossip) keepJoined(ctx context.Context) {
 		}
 		if len(missing) > 0 {
 			_, _ = g.list.Join(missing) // whoever is not there is looked for again
+		}
+	}
+}
+
+// keepTelling tells the others what has changed of this node.
+func (g *Gossip) keepTelling(ctx context.Context) {
+	ticker := time.NewTicker(tellEvery)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
 		}
 		if now := g.cfg.Meta(); now != g.told {
 			g.mu.Lock()

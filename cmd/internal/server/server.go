@@ -299,6 +299,7 @@ func (s *Server) Run(ctx context.Context) error {
 		s.work.Go(func() { s.keepJoining(ctx) })
 	}
 	s.work.Go(func() { s.peers.keep(ctx) })
+	s.work.Go(func() { s.yieldSealed(ctx) })
 	s.notify(notifyReady)
 	select {
 	case <-ctx.Done():
