@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 
 	"github.com/coffer-secrets/coffer/testing/bench/load"
 )
@@ -20,10 +21,25 @@ type caller struct {
 	conn *load.Conn
 	i    int
 	next script
+	dial func() (*load.Conn, error)
 }
 
-// Do implements load.Worker.
-func (c *caller) Do(n int) error { return c.next(c.conn, c.i, n) }
+// Do implements load.Worker. Before the first operation of a round others were
+// under load, for longer than a server may let a connection idle.
+func (c *caller) Do(n int) error {
+	err := c.next(c.conn, c.i, n)
+	var status *load.StatusError
+	if err == nil || n > 0 || errors.As(err, &status) {
+		return err
+	}
+	conn, again := c.dial()
+	if again != nil {
+		return errors.Join(err, again)
+	}
+	c.conn.Close()
+	c.conn = conn
+	return c.next(c.conn, c.i, n)
+}
 
 // Close implements load.Worker.
 func (c *caller) Close() { c.conn.Close() }
@@ -37,12 +53,13 @@ func callers(ctx context.Context, t *target, node, conns int, s script) ([]load.
 		}
 	}
 	for i := range conns {
-		c, err := load.Dial(ctx, t.node(node), t.tls)
+		dial := func() (*load.Conn, error) { return load.Dial(ctx, t.node(node), t.tls) }
+		c, err := dial()
 		if err != nil {
 			closeAll()
 			return nil, nil, err
 		}
-		list = append(list, &caller{c, i, s})
+		list = append(list, &caller{c, i, s, dial})
 	}
 	return list, closeAll, nil
 }
