@@ -2,7 +2,9 @@ package aws
 
 import (
 	"context"
+	"io"
 	"math/rand/v2"
+	"net/http"
 	"os"
 	"sync"
 	"time"
@@ -44,7 +46,7 @@ type api struct {
 
 // clients has an api for each mount that is in use.
 type clients struct {
-	http *awshttp.BuildableClient
+	http bounded
 
 	mu   sync.Mutex
 	open map[string]*opened
@@ -59,7 +61,25 @@ type opened struct {
 const maxOpen = 1000
 
 func newClients() *clients {
-	return &clients{http: awshttp.NewBuildableClient(), open: make(map[string]*opened)}
+	return &clients{http: bounded{awshttp.NewBuildableClient()}, open: make(map[string]*opened)}
+}
+
+// maxAnswer bounds what is read of an answer: config/root may name any endpoint.
+const maxAnswer = 4 << 20
+
+// bounded is an HTTP client whose answers have an end.
+type bounded struct{ client aws.HTTPClient }
+
+// Do implements aws.HTTPClient.
+func (b bounded) Do(req *http.Request) (*http.Response, error) {
+	resp, err := b.client.Do(req)
+	if err == nil && resp.Body != nil {
+		resp.Body = struct {
+			io.Reader
+			io.Closer
+		}{io.LimitReader(resp.Body, maxAnswer), resp.Body}
+	}
+	return resp, err
 }
 
 // of returns AWS with the credentials of a mount. Those of the node itself, such
@@ -92,7 +112,7 @@ func (l *clients) make(ctx context.Context, c *root) (*api, error) {
 	if c.Key.ID != "" {
 		return l.base(c), nil
 	}
-	own, err := config.LoadDefaultConfig(ctx, config.WithHTTPClient(l.http), config.WithRegion(c.region()))
+	own, err := config.LoadDefaultConfig(ctx, config.WithRegion(c.region()))
 	if err != nil {
 		return nil, engines.Errorf(engines.KindUpstream, "config/root has no access_key, and the node's own credentials cannot be read")
 	}

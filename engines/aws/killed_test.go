@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/coffer-secrets/coffer/testing/awsfake"
 	"github.com/coffer-secrets/coffer/testing/harness"
@@ -26,6 +27,7 @@ func TestLeaderKilled(t *testing.T) {
 		{Action: "CreateUser"}, {Action: "CreateUser", Done: true}, {Action: "AttachUserPolicy", Done: true}, {Action: "CreateAccessKey", Done: true},
 		{Action: "DeleteAccessKey", Done: true}, {Action: "DetachUserPolicy", Done: true}, {Action: "DeleteUser"}, {Action: "DeleteUser", Done: true},
 	} {
+		began := time.Now()
 		leader := c.Leader()
 		client := c.Followers(leader)[0]
 		var lease string
@@ -44,6 +46,7 @@ func TestLeaderKilled(t *testing.T) {
 		} else {
 			client.Do(http.MethodPut, "sys/leases/revoke", client.RootToken, body{"lease_id": lease, "sync": true})
 		}
+		t.Logf("killed at %+v after %s", step, time.Since(began))
 		f.On(nil)
 		if !killed.Load() {
 			t.Errorf("%v did not come", step)
@@ -51,6 +54,7 @@ func TestLeaderKilled(t *testing.T) {
 		}
 		leader.Restart()
 		c.Unseal(leader)
+		t.Logf("unsealed after %s", time.Since(began))
 	}
 	c.Leader().Root(http.MethodPut, "sys/leases/revoke-prefix/aws", body{"sync": true})
 	c.Await("the end of all users", func() bool { return len(f.Users()) == 0 })

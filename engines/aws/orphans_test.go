@@ -59,6 +59,16 @@ func cluster(t *testing.T) (*kit.Cluster, *awsfake.Fake, *kit.Clock) {
 	return c, f, clock
 }
 
+// made makes a user, as soon as somebody leads for long enough.
+func made(t *testing.T, c *kit.Cluster, clock *kit.Clock) (r *kit.Response) {
+	t.Helper()
+	settle(t, clock, "a user is made", func() bool {
+		r = c.Leader().Do(kit.Request{Path: "aws/creds/dev"})
+		return r.Status == http.StatusOK
+	})
+	return r
+}
+
 // depose has another node lead, in one of several ways.
 func depose(c *kit.Cluster, n int) {
 	if n%2 == 0 {
@@ -109,9 +119,11 @@ func TestDeposedAtEveryStep(t *testing.T) {
 		settle(t, clock, "the users are those of leases after "+step.Action, settled)
 	}
 	f.On(nil)
-	c.Leader().Put("sys/leases/revoke-prefix/aws", body{"sync": true})
+	settle(t, clock, "all leases are ordered to end", func() bool {
+		return c.Leader().Do(kit.Request{Method: http.MethodPut, Path: "sys/leases/revoke-prefix/aws", Body: body{"sync": true}}).Status == http.StatusNoContent
+	})
 	for i, step := range revoking {
-		r := c.Leader().Get("aws/creds/dev")
+		r := made(t, c, clock)
 		if i%4 == 1 {
 			f.Clutter(f.Users()[0])
 		}

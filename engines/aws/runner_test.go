@@ -68,7 +68,7 @@ func TestRotationDeposed(t *testing.T) {
 			keys := f.Keys(awsfake.RootUser)
 			return !slices.Equal(keys, before) && slices.Equal(keys, []string{r.Text("data", "access_key")})
 		})
-		if got := c.Leader().Get("aws/creds/dev"); caller(t, f, got) == "" {
+		if got := made(t, c, clock); caller(t, f, got) == "" {
 			t.Errorf("the key does not work: %s", got.Raw)
 		}
 	}
