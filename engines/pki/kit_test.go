@@ -12,24 +12,24 @@ import (
 	"github.com/coffer-secrets/coffer/engines/pki"
 )
 
-// kit is a mount of the engine, whose answers differ from run to run.
-type kit struct {
+// rig is a mount of the engine, whose answers differ from run to run.
+type rig struct {
 	*enginetest.Harness
 	t      testing.TB
 	engine *engines.Engine
 }
 
-func mount(t testing.TB) *kit {
+func mount(t testing.TB) *rig {
 	t.Helper()
 	e := pki.New()
 	h := enginetest.Mount(t, e, nil)
 	h.Random = true
-	return &kit{h, t, e}
+	return &rig{h, t, e}
 }
 
 type m = map[string]any
 
-func (k *kit) must(op engines.Operation, path string, body any) map[string]any {
+func (k *rig) must(op engines.Operation, path string, body any) map[string]any {
 	k.t.Helper()
 	resp, err := k.Do(op, path, body, url.Values{})
 	if err != nil {
@@ -48,17 +48,17 @@ func (k *kit) must(op engines.Operation, path string, body any) map[string]any {
 	return enginetest.Data(k.t, resp)
 }
 
-func (k *kit) write(path string, body any) map[string]any {
+func (k *rig) write(path string, body any) map[string]any {
 	k.t.Helper()
 	return k.must(engines.Update, path, body)
 }
 
-func (k *kit) read(path string) map[string]any {
+func (k *rig) read(path string) map[string]any {
 	k.t.Helper()
 	return k.must(engines.Read, path, nil)
 }
 
-func (k *kit) raw(path string) []byte {
+func (k *rig) raw(path string) []byte {
 	k.t.Helper()
 	resp, err := k.Do(engines.Read, path, nil, nil)
 	if err != nil || resp.Raw == nil {
@@ -68,7 +68,7 @@ func (k *kit) raw(path string) []byte {
 }
 
 // refused expects a 4xx whose text holds a part.
-func (k *kit) refused(op engines.Operation, path string, body any, part string) {
+func (k *rig) refused(op engines.Operation, path string, body any, part string) {
 	k.t.Helper()
 	_, err := k.Do(op, path, body, url.Values{})
 	if kind := engines.KindOf(err); err == nil || kind == engines.KindInternal || !strings.Contains(err.Error(), part) {
@@ -77,13 +77,13 @@ func (k *kit) refused(op engines.Operation, path string, body any, part string) 
 }
 
 // root makes a root on P-256.
-func (k *kit) root() map[string]any {
+func (k *rig) root() map[string]any {
 	k.t.Helper()
 	return k.write("root/generate/internal", m{"common_name": "Test Root", "key_type": "ec", "ttl": "8000h", "issuer_name": "root"})
 }
 
 // run does what is due, until nothing is.
-func (k *kit) run() {
+func (k *rig) run() {
 	k.t.Helper()
 	reach := &engines.Reach{Mount: k.Info, Look: k.look, Change: k.change, Now: k.now}
 	for range 100 {

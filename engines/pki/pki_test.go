@@ -206,7 +206,7 @@ func TestImport(t *testing.T) {
 	k.refused(engines.Update, "config/ca", m{"pem_bundle": "nonsense"}, "pem_bundle: expected certificates")
 }
 
-func (k *kit) ocsp(serial, issuer *x509.Certificate) *ocsp.Response {
+func (k *rig) ocsp(serial, issuer *x509.Certificate) *ocsp.Response {
 	k.t.Helper()
 	req, err := ocsp.CreateRequest(serial, issuer, nil)
 	if err != nil {

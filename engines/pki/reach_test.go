@@ -7,9 +7,9 @@ import (
 	"github.com/coffer-secrets/coffer/engines"
 )
 
-func (k *kit) look(fn func(tx engines.Tx) error) error { return fn(k.Store.Begin()) }
+func (k *rig) look(fn func(tx engines.Tx) error) error { return fn(k.Store.Begin()) }
 
-func (k *kit) change(_ context.Context, fn func(tx engines.Tx) error) error {
+func (k *rig) change(_ context.Context, fn func(tx engines.Tx) error) error {
 	tx := k.Store.Begin()
 	if err := fn(tx); err != nil {
 		return err
@@ -17,4 +17,4 @@ func (k *kit) change(_ context.Context, fn func(tx engines.Tx) error) error {
 	return tx.Commit()
 }
 
-func (k *kit) now() time.Time { return k.Now }
+func (k *rig) now() time.Time { return k.Now }

@@ -81,6 +81,7 @@ func document(t *testing.T) *apitable.Document {
 	s := kit.New(t, kit.RawStorage())
 	s.Mount("secret", "kv", map[string]string{"version": "2"})
 	s.Mount("database", "database", nil)
+	s.Mount("pki", "pki", nil)
 	for _, engine := range []string{"approle", "cert", "jwt", "kubernetes", "userpass"} {
 		s.Put("sys/auth/"+engine, map[string]any{"type": engine})
 	}
