@@ -43,7 +43,7 @@ func measureDatabase(ctx context.Context, o options) error {
 	a.post("sys/mounts/database", `{"type":"database"}`)
 	config, err := json.Marshal(map[string]any{
 		"plugin_name": "postgresql-database-plugin", "allowed_roles": "*", "connection_url": pg.Template("postgres"),
-		"username": pgserver.Admin, "password": pgserver.Password, "max_open_connections": clients,
+		"username": pgserver.Admin, "password": pgserver.Password,
 	})
 	if err != nil {
 		return err

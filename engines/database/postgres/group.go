@@ -9,16 +9,12 @@ import (
 	"github.com/coffer-secrets/coffer/engines/database"
 )
 
-const (
-	// maxGroups bounds how many groups of one kind are made at once, maxGroup how
-	// many users each is of.
-	maxGroups = 4
-	maxGroup  = 16
-)
+// maxGroup bounds how many users a group is of. Small ones keep both the server
+// and us at work.
+const maxGroup = 4
 
-// groups has users that are made by the same statements made together when many
-// are asked for at once: one transaction of the server for some of them, where
-// each would cost one.
+// groups has users that are made by the same statements made together when more
+// are asked for at once than there are connections: they cost one transaction.
 type groups struct {
 	mu sync.Mutex
 	of map[string]*group
@@ -91,7 +87,7 @@ func (s *server) inGroup(m *making, statements []string) error {
 		g.of[key] = of
 	}
 	of.waiting = append(of.waiting, m)
-	if of.running < min(maxGroups, max(s.settings.MaxOpen, 1)) {
+	if of.running < max(s.settings.MaxOpen, 1) {
 		of.running++
 		go s.runGroups(key, of)
 	}
