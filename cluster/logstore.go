@@ -7,6 +7,7 @@ import (
 	"hash/crc32"
 	"io"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -166,10 +167,48 @@ func (l *checkedLog) GetLog(index uint64, entry *raft.Log) error {
 // watch halts the node if what follows takes too long: a leader whose disk
 // hangs would otherwise stay leader for ever.
 func (l *checkedLog) watch(what string) (stop func()) {
-	timer := time.AfterFunc(l.stall, func() {
-		l.halt(fmt.Errorf("%w: %s took longer than %s", ErrStalled, what, l.stall))
+	w := &watchdog{left: stallSlices}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.timer = time.AfterFunc(l.stall/stallSlices, func() {
+		if w.bites(l.stall / stallSlices) {
+			l.halt(fmt.Errorf("%w: %s took longer than %s", ErrStalled, what, l.stall))
+		}
 	})
-	return func() { timer.Stop() }
+	return w.stop
+}
+
+// stallSlices is how many times a watchdog looks. A process that was stopped from
+// running, or a machine that slept, is late for one of them, which is no fault of
+// the disk's.
+const stallSlices = 8
+
+// watchdog waits in slices for something to end.
+type watchdog struct {
+	mu    sync.Mutex
+	timer *time.Timer
+	left  int
+}
+
+// bites reports whether no slice is left; else it waits for the next.
+func (w *watchdog) bites(slice time.Duration) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.left == 0 { // stopped
+		return false
+	}
+	if w.left--; w.left == 0 {
+		return true
+	}
+	w.timer.Reset(slice)
+	return false
+}
+
+func (w *watchdog) stop() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.left = 0
+	w.timer.Stop()
 }
 
 func appendChecksum(dst []byte, e *raft.Log) []byte {
