@@ -110,6 +110,9 @@ func (c *Client) ask(ctx context.Context, node int, method, path, token string, 
 		return answer{}
 	}
 	req.Header.Set("X-Vault-Token", token)
+	if path == wrapPath {
+		req.Header.Set("X-Vault-Wrap-TTL", "1h")
+	}
 	resp, err := c.http.Do(req)
 	if err != nil {
 		c.http.CloseIdleConnections() // they may be dead too

@@ -12,16 +12,25 @@ import (
 // once has things that may be used a number of times used by all nodes at once.
 type once struct{}
 
+// onceKinds name what is used.
+var onceKinds = [...]string{"wrapping", "secret-id", "token"}
+
 func (*once) Setup(ctx context.Context, c *Client) error {
 	if err := c.must(ctx, http.MethodPost, "sys/auth/chaos", map[string]string{"type": "approle"}); err != nil {
+		return err
+	}
+	// To use a secret id again counts as a guess, and enough of them lock the role.
+	tuned := map[string]any{"user_lockout_config": map[string]any{"lockout_disable": true}}
+	if err := c.must(ctx, http.MethodPost, "sys/auth/chaos/tune", tuned); err != nil {
 		return err
 	}
 	return c.must(ctx, http.MethodPost, "auth/chaos/role/once", map[string]any{"secret_id_num_uses": 1, "role_id": "chaos-role", "token_ttl": "1m"})
 }
 
 func (o *once) Step(ctx context.Context, c *Client) {
-	key := fmt.Sprintf("o-%d-%d", c.number, c.History.Now())
-	switch c.rng.IntN(3) {
+	kind := c.rng.IntN(3)
+	key := fmt.Sprintf("%s-%d-%d", onceKinds[kind], c.number, c.History.Now())
+	switch kind {
 	case 0:
 		if token := c.wrap(ctx); token != "" {
 			o.race(ctx, c, key, 1, func(node int) answer {
@@ -64,9 +73,12 @@ func (*once) race(_ context.Context, c *Client, key string, uses int, use func(n
 	all.Wait()
 }
 
+// wrapPath answers with what it is given, wrapped.
+const wrapPath = "sys/wrapping/wrap"
+
 // wrap has an answer wrapped; "" if that fails.
 func (c *Client) wrap(ctx context.Context) string {
-	a := c.ask(ctx, c.at(), http.MethodPost, "sys/wrapping/wrap", c.Token, map[string]string{"value": c.Canary})
+	a := c.ask(ctx, c.at(), http.MethodPost, wrapPath, c.Token, map[string]string{"value": c.Canary})
 	var out struct {
 		Wrap struct {
 			Token string `json:"token"`
