@@ -7,7 +7,7 @@ export CGO_ENABLED ?= 0
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 LDFLAGS := -s -w -X main.version=$(VERSION)
 
-.PHONY: test-aws build run test unit race lint conformance conformance-cluster bench profile failover soak fuzz proto tidy clean
+.PHONY: test-aws build run test unit race lint conformance conformance-cluster bench profile failover soak chaos fuzz proto tidy clean
 
 build: ## the binary, in bin/
 	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/coffer ./cmd/coffer
@@ -42,8 +42,9 @@ test-aws: ## the AWS engine against the account whose key is in the environment;
 lint:
 	@testing/lint
 
-bench: build ## KV reads and writes, and token creations, as fractions of their floors
-	$(GO) run ./testing/bench -binary bin/coffer
+BENCH ?= -tls -audit
+bench: build ## rates of all work as fractions of their floors; BENCH are flags of testing/bench, as -target, -conns, -rate, -json, -svg
+	$(GO) run ./testing/bench -binary bin/coffer $(BENCH)
 
 profile: build ## what the compiler is told of where the time goes; commit what changes
 	$(GO) run ./testing/bench -binary bin/coffer -profile cmd/coffer/default.pgo
@@ -54,6 +55,13 @@ failover: ## kills the leader of three nodes 20 times, under writes
 DURATION ?= 10m
 soak: ## loads three nodes as much as they take, which must cause no election
 	$(GO) test ./testing/harness -run TestFullLoad -count 1 -timeout 0 -v -soak $(DURATION)
+
+SEED ?= 0
+NODES ?= 3
+FAULTS ?= all
+WORKLOADS ?= all
+chaos: ## torments a cluster of real processes for DURATION; see docs/reliability.md
+	$(GO) run ./testing/chaos -duration $(DURATION) -seed $(SEED) -nodes $(NODES) -faults $(FAULTS) -workloads $(WORKLOADS)
 
 FUZZTIME ?= 30s
 fuzz: ## every fuzz target in turn

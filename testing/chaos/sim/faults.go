@@ -76,8 +76,7 @@ func (w *world) leader() string {
 
 // disturb makes things happen until ctx ends, and then heals everything. What is
 // down comes back after a while.
-func (w *world) disturb(ctx context.Context, told func(name string)) error {
-	all := faults()
+func (w *world) disturb(ctx context.Context, all []fault, told func(name string)) error {
 	for ctx.Err() == nil {
 		wait(ctx, time.Duration(20+w.rng.IntN(380))*time.Millisecond)
 		f := all[w.rng.IntN(len(all))]

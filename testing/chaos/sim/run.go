@@ -35,9 +35,9 @@ const checkWithin = time.Minute
 // Run runs a schedule, inside of a bubble of testing/synctest. Its error says
 // what does not hold.
 func Run(s Schedule) (*Result, *History, error) {
-	w, err := newWorld(s.Seed, s.Nodes, s.Bugs)
+	w := &world{tick: -1}
 	defer w.close()
-	if err != nil {
+	if err := w.begin(s.Seed, s.Nodes, s.Bugs); err != nil {
 		return nil, nil, err
 	}
 	out, h := new(Result), new(history)
@@ -48,7 +48,7 @@ func Run(s Schedule) (*Result, *History, error) {
 		c := newClient(w, h, s.Seed, i)
 		group.Go(func() { c.run(ctx) })
 	}
-	err = w.disturb(ctx, func(name string) { out.Faults = append(out.Faults, name) })
+	err := w.disturb(ctx, faults(), func(name string) { out.Faults = append(out.Faults, name) })
 	group.Wait()
 	if err == nil {
 		err = w.settle(newClient(w, h, s.Seed, s.Clients))

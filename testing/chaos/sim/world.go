@@ -12,6 +12,7 @@ import (
 	"github.com/hashicorp/raft"
 
 	"github.com/coffer-secrets/coffer/cluster"
+	"github.com/coffer-secrets/coffer/core"
 )
 
 const (
@@ -29,6 +30,9 @@ type Bugs struct {
 	LocalReads bool
 	// ForgetIDs proposes what is tried again under another request id.
 	ForgetIDs bool
+	// NoFence lets a deposed leader go on, and change what it likes. CreateFirst
+	// makes users before their leases are committed.
+	NoFence, CreateFirst bool
 	// ForgetLog loses, in a crash, the last entries that were durable.
 	ForgetLog bool
 }
@@ -43,6 +47,9 @@ type world struct {
 	cut     map[[2]string]bool // from, to
 	closing sync.WaitGroup     // nodes that have crashed
 	failed  error              // what must not have happened
+	// grow, if set, makes the core of a node that starts.
+	grow func(id string, n *cluster.Node) (*core.Core, error)
+	tick time.Duration
 }
 
 // host is a machine, whose node may be down.
@@ -52,6 +59,7 @@ type host struct {
 	journal *journal
 	trans   *raft.InmemTransport
 	node    *cluster.Node
+	core    *core.Core
 	clock   *clock
 }
 
@@ -76,9 +84,10 @@ func (c *clock) set(off time.Duration) {
 	c.off = off
 }
 
-func newWorld(seed uint64, size int, bugs Bugs) (*world, error) {
-	w := &world{
-		bugs: bugs, rng: rand.New(rand.NewPCG(seed, 1)), //nolint:gosec // repeatable
+// begin founds a cluster.
+func (w *world) begin(seed uint64, size int, bugs Bugs) error {
+	*w = world{
+		grow: w.grow, tick: w.tick, bugs: bugs, rng: rand.New(rand.NewPCG(seed, 1)), //nolint:gosec // repeatable
 		hosts: make(map[string]*host), cut: make(map[[2]string]bool),
 	}
 	for i := range size {
@@ -86,24 +95,24 @@ func newWorld(seed uint64, size int, bugs Bugs) (*world, error) {
 		w.ids = append(w.ids, id)
 		w.hosts[id] = &host{id: id, disk: vfs.NewCrashableMem(), journal: newJournal(), clock: &clock{start: time.Now()}}
 		if err := w.start(id); err != nil {
-			return w, err
+			return err
 		}
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), settleWithin)
 	defer cancel()
 	first := w.hosts[w.ids[0]].node
 	if err := first.Bootstrap(); err != nil {
-		return w, err
+		return err
 	}
 	if _, _, err := first.LeadContext(ctx); err != nil {
-		return w, err
+		return err
 	}
 	for _, id := range w.ids[1:] {
 		if err := first.AddVoter(ctx, id, id); err != nil {
-			return w, err
+			return err
 		}
 	}
-	return w, nil
+	return nil
 }
 
 // start starts the node of a host on what its disk has.
@@ -112,16 +121,22 @@ func (w *world) start(id string) error {
 	_, trans := raft.NewInmemTransportWithTimeout(raft.ServerAddress(id), sendTimeout)
 	n, err := cluster.OpenOn(cluster.Config{
 		Dir: "node", NodeID: id, Address: id, Transport: trans, Clock: h.clock, CacheBytes: 1 << 20,
-		ElectionTimeout: electionTimeout, TickInterval: -1, SnapshotInterval: time.Second, SnapshotThreshold: 40, TrailingLogs: 8,
+		ElectionTimeout: electionTimeout, TickInterval: w.tick, SnapshotInterval: time.Second, SnapshotThreshold: 40, TrailingLogs: 8,
 		ReadIndex: func(ctx context.Context, leader string) (uint64, error) { return w.readIndex(ctx, id, leader) },
 		Fatal:     func(err error) { w.fatal(id, trans, err) },
 	}, h.disk, h.journal)
 	if err != nil {
 		return fmt.Errorf("sim: start %s: %w", id, err)
 	}
+	var c *core.Core
+	if w.grow != nil {
+		if c, err = w.grow(id, n); err != nil {
+			return errors.Join(err, n.Close())
+		}
+	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	h.trans, h.node = trans, n
+	h.trans, h.node, h.core = trans, n, c
 	w.connectLocked()
 	return nil
 }
@@ -173,8 +188,8 @@ func (w *world) crash(id string, power bool) {
 	if h.node == nil {
 		return
 	}
-	old := h.node
-	h.node, h.trans = nil, nil
+	old := *h
+	h.node, h.trans, h.core = nil, nil, nil
 	w.connectLocked()
 	// The log first: nothing is in the state that is not in it.
 	before := h.journal
@@ -185,7 +200,16 @@ func (w *world) crash(id string, power bool) {
 		kept = w.rng.IntN(101)
 	}
 	h.disk = h.disk.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: kept, RNG: w.rng})
-	w.closing.Go(func() { _ = old.Close() })
+	w.closing.Go(old.close)
+}
+
+func (h *host) close() {
+	if h.core != nil {
+		h.core.Close()
+	}
+	if h.node != nil {
+		_ = h.node.Close() // it may have crashed
+	}
 }
 
 // spoil is the part of a crash that a world with bugs adds.
@@ -227,15 +251,13 @@ func (w *world) readIndex(ctx context.Context, from, leader string) (uint64, err
 
 func (w *world) close() {
 	w.mu.Lock()
-	var up []*cluster.Node
+	var up []host
 	for _, h := range w.hosts {
-		if h.node != nil {
-			up = append(up, h.node)
-		}
+		up = append(up, *h)
 	}
 	w.mu.Unlock()
-	for _, n := range up {
-		w.closing.Go(func() { _ = n.Close() })
+	for _, h := range up {
+		w.closing.Go(h.close)
 	}
 	w.closing.Wait()
 }
