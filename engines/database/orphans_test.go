@@ -71,7 +71,9 @@ func noOrphans(t *testing.T, at *targets.Target) {
 	s.Mount("database", "database", nil)
 	s.Put("database/config/orders-db", at.Connection())
 	s.Put("database/roles/app", body{"db_name": "orders-db", "creation_statements": at.Creation, "default_ttl": "1h", "max_ttl": "4h"})
-	creds(s, "app") // so that there is one, however the troubles fall
+	for id := ""; id == ""; { // so that there is one, however the troubles fall
+		id = c.Leader().Do(kit.Request{Path: "database/creds/app"}).Text("lease_id")
+	}
 	asked := make(chan struct{})
 	var clients, troubles sync.WaitGroup
 	troubles.Go(func() { trouble(t, c, at, asked) })
