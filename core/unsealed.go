@@ -69,6 +69,7 @@ type work struct {
 const (
 	labelTokenIDs = "coffer/v1/token-ids" // #nosec G101 -- names a purpose
 	labelAudit    = "coffer/v1/audit"
+	labelMarks    = "coffer/v1/marks"
 )
 
 func newUnsealed(c *Core, keyring *seal.Keyring) (*Unsealed, error) {
@@ -91,7 +92,7 @@ func newUnsealed(c *Core, keyring *seal.Keyring) (*Unsealed, error) {
 	u.policies, u.identity = policies.New(), identity.New()
 	list := append([]*engines.Engine{tokens.Engine(u.tokens, u.policies.Missing)}, c.cfg.Engines...)
 	mounted := func() *mounts.Mounts { return u.mounts }
-	u.issued = issued.New(issued.Deps{Mounts: mounted, Tokens: u.tokens, Entity: identity.EntityUsable, Log: u.log, Count: u.quotas.Take, Free: quotas.Free})
+	u.issued = issued.New(issued.Deps{Mounts: mounted, Tokens: u.tokens, Entity: identity.EntityUsable, Log: u.log, MarkKey: keyring.Derive(labelMarks, 32), Count: u.quotas.Take, Free: quotas.Free})
 	u.mfa = mfa.New(mfa.Deps{Mounts: mounted, Identity: u.identity})
 	u.oidc = oidc.New(oidc.Deps{Identity: u.identity, APIAddr: c.cfg.Info.APIAddr})
 	list = append(list, identity.Engine(identity.Deps{

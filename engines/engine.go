@@ -41,6 +41,8 @@ type Engine struct {
 	// trait Issues that answers a Grant has it. Extend, if set, is told of renewals.
 	Revoke Revoke
 	Extend Extend
+	// Marked, if set, lists what the engine has made that can be found by its mark.
+	Marked Marked
 	// Due does what the engine has scheduled with Tx.Schedule.
 	Due Due
 }

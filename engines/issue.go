@@ -81,7 +81,27 @@ type Granted struct {
 	ID      string
 	Issued  time.Time
 	Expires time.Time
+	// Mark is what can be written beside a thing of that name where it is made, to
+	// be found by: nobody else can make it, and it says nothing to anybody else.
+	Mark func(name string) string
 }
+
+// MarkPrefix begins every mark.
+const MarkPrefix = "coffer:"
+
+// Found is what stands at a target with something beside it that may be a mark.
+type Found struct {
+	// Name is the one that the mark was made for.
+	Name string
+	Mark string
+	// Undo is all that Revoke needs, as in Grant.
+	Undo []byte
+}
+
+// Marked lists what stands at a target with a mark beside it, whoever made it,
+// outside of any transaction: the core tells what is the mount's own, and compares
+// it with the leases.
+type Marked func(ctx context.Context, r *Reach, target string) ([]Found, error)
 
 // Revocation is one thing to be undone.
 type Revocation struct {

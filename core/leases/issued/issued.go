@@ -23,6 +23,8 @@ type Deps struct {
 	// was becomes a condition of the commit.
 	Entity func(tx *state.Tx, id string) (bool, error)
 	Log    *slog.Logger
+	// MarkKey is what marks are made with.
+	MarkKey []byte
 	// Count counts a lease at a path in a role, or refuses it; what it returns is
 	// given to Free when the lease is gone, unless it is empty.
 	Count func(tx *state.Tx, path, role string) (id string, err error)
@@ -64,6 +66,7 @@ func (s *Issued) kick() {
 type Made struct {
 	grant *engines.Grant
 	row   *row
+	marks []byte
 	// Warnings tell of what was cut.
 	Warnings []string
 }
@@ -95,7 +98,7 @@ func (s *Issued) Grant(tx *state.Tx, mount *mounts.Mounted, path string, t *toke
 		return nil, engines.Internal(err)
 	}
 	tx.RequireExists(key) // a mount that is gone is given no more leases
-	m := &Made{grant: g, Warnings: g.Warnings}
+	m := &Made{grant: g, Warnings: g.Warnings, marks: s.deps.MarkKey}
 	m.row = &row{
 		id: path + "/" + tokens.RandomText(idChars), Phase: pending, Mount: mount.Accessor, Path: path,
 		made:   made{Role: g.Role, What: g.What, Target: g.Target, Undo: g.Undo},
@@ -208,7 +211,9 @@ func (s *Issued) Create(ctx context.Context, store *state.Store, m *Made) (any, 
 func (m *Made) create(ctx context.Context) (any, error) {
 	ctx, cancel := context.WithTimeout(ctx, m.within())
 	defer cancel()
-	data, err := m.grant.Create(ctx, &engines.Granted{ID: m.row.id, Issued: m.row.Issued, Expires: m.row.Expires})
+	data, err := m.grant.Create(ctx, &engines.Granted{
+		ID: m.row.id, Issued: m.row.Issued, Expires: m.row.Expires, Mark: func(name string) string { return markOf(m.marks, m.row, name).String() },
+	})
 	if err == nil {
 		err = ctx.Err() // what took too long counts as failed
 	}

@@ -22,6 +22,7 @@ type body = map[string]any
 type place struct {
 	mu    sync.Mutex
 	users map[string]time.Time
+	marks map[string]string
 	stuck map[string]bool // by target
 	// during, if set, runs inside of Create, before and after the user is made.
 	during func(ctx context.Context, user string, made bool) error
@@ -33,7 +34,7 @@ type place struct {
 }
 
 func newPlace() *place {
-	return &place{users: make(map[string]time.Time), stuck: make(map[string]bool)}
+	return &place{users: make(map[string]time.Time), marks: make(map[string]string), stuck: make(map[string]bool)}
 }
 
 type undo struct{ Target, User string }
@@ -60,6 +61,7 @@ func (p *place) engine() *engines.Engine {
 			}}, nil
 		},
 		Revoke: p.revoke,
+		Marked: p.marked,
 		Extend: func(_ context.Context, _ *engines.Reach, e *engines.Extension) error {
 			p.mu.Lock()
 			defer p.mu.Unlock()
@@ -95,7 +97,7 @@ func (p *place) creds(_ context.Context, req *engines.Request, _ engines.Tx) (*e
 				}
 			}
 			p.mu.Lock()
-			p.users[u.User] = l.Expires
+			p.users[u.User], p.marks[u.User] = l.Expires, l.Mark(u.User)
 			p.mu.Unlock()
 			if during != nil {
 				if err := during(ctx, u.User, true); err != nil {
@@ -135,6 +137,20 @@ func (p *place) revoke(ctx context.Context, reach *engines.Reach, list []engines
 		}
 	}
 	return out
+}
+
+// marked lists the users of all targets as if there were one.
+func (p *place) marked(context.Context, *engines.Reach, string) (list []engines.Found, err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for name := range p.users {
+		blob, err := json.Marshal(undo{User: name})
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, engines.Found{Name: name, Mark: p.marks[name], Undo: blob})
+	}
+	return list, nil
 }
 
 func (p *place) interrupt(during func(ctx context.Context, user string, made bool) error) {

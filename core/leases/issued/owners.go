@@ -37,10 +37,10 @@ func (s *Issued) own(tx *state.Tx, owner []byte) error {
 	if !alive {
 		return engines.Errorf(engines.KindDenied, "permission denied")
 	}
-	return mark(tx, owner)
+	return note(tx, owner)
 }
 
-func mark(tx *state.Tx, owner []byte) error {
+func note(tx *state.Tx, owner []byte) error {
 	key := endingKey(owns, owner)
 	marked, err := tx.Get(key)
 	if err != nil || marked != nil {
@@ -90,7 +90,7 @@ func (s *Issued) leave(tx *state.Tx, owner []byte, kind byte, heir []byte) error
 		return err
 	}
 	if heir != nil {
-		if err := mark(tx, heir); err != nil {
+		if err := note(tx, heir); err != nil {
 			return err
 		}
 	}

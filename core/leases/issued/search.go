@@ -64,7 +64,7 @@ func selectorFields(query bool) []engines.Field {
 // Routes are those below sys/.
 func (s *Issued) Routes() []engines.Route {
 	dry := engines.Field{Name: "dry_run", Type: engines.Bool, Help: "Only tell what would be revoked."}
-	return append(s.heldRoutes(), []engines.Route{
+	return append(append(s.heldRoutes(), s.reconcileRoutes()...), []engines.Route{
 		{
 			Pattern: "leases/search", Help: "Find leases of secrets by who asked for them, and for what; without sudo, the caller's own.", Fields: selectorFields(true),
 			Ops: []engines.Op{{Do: engines.Read, Handler: seen(s.search)}},
