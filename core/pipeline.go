@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/coffer-secrets/coffer/core/leases/issued"
 	"github.com/coffer-secrets/coffer/core/mounts"
 	"github.com/coffer-secrets/coffer/core/passwords"
 	"github.com/coffer-secrets/coffer/core/paths"
@@ -438,6 +439,7 @@ func (u *Unsealed) request(tx *state.Tx, a *authenticated) *engines.Request {
 		ID: r.in.ID, Op: r.does, Path: r.path, Fields: r.fields, Mount: r.mount.Info, Now: tx.Now(), Wrapped: r.in.WrapTTL > 0,
 		Caller:   engines.Caller{Addr: r.in.Addr, PeerCertificates: r.in.PeerCertificates},
 		Password: func(policy string) (string, error) { return passwords.Generate(tx, policy) },
+		Leases:   func(target string) (int, bool, error) { return issued.OfTarget(tx, r.mount, target) },
 	}
 	if a.acl != nil && r.in.Op == engines.Scan {
 		req.Hidden = func(folder string) bool { return a.acl.Denies(r.policyPath + folder) }

@@ -33,6 +33,10 @@ type Request struct {
 	// Password makes a password by the password policy of a name, another each
 	// time. It is nil where there are no policies.
 	Password func(policy string) (string, error)
+	// Leases counts what was issued for a target (Grant.Target) and is not undone
+	// yet. More says that there may be others: there were too many to look through.
+	// It is nil where there are no leases.
+	Leases func(target string) (n int, more bool, err error)
 	// Identity gives the value of an expression of policies' templates, such as
 	// "identity.entity.name", for the caller. It is nil for one without an identity.
 	Identity func(expr string) (string, bool)

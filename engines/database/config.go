@@ -363,10 +363,48 @@ func orEmpty(list []string) []string {
 
 func (e *engine) deleteConnection(_ context.Context, req *engines.Request, tx engines.Tx) (*engines.Response, error) {
 	name := req.Fields.String("name")
+	if !req.Fields.Bool("force") {
+		if err := unused(req, tx, name); err != nil {
+			return nil, err
+		}
+	}
 	if err := tx.Delete(configDir + name); err != nil {
 		return nil, err
 	}
 	return e.then(req.Mount, name), nil
+}
+
+// unused says what still needs a connection.
+func unused(req *engines.Request, tx engines.Tx, name string) error {
+	kept := 0
+	names, err := tx.List(staticDir, engines.Page{})
+	if err != nil {
+		return err
+	}
+	for _, of := range names {
+		s, err := loadStatic(tx, of)
+		if err != nil {
+			return err
+		}
+		if s != nil && s.Connection == name {
+			kept++
+		}
+	}
+	leases, more := 0, false
+	if req.Leases != nil {
+		if leases, more, err = req.Leases(name); err != nil {
+			return err
+		}
+	}
+	if kept == 0 && leases == 0 && !more {
+		return nil
+	}
+	least := ""
+	if more {
+		least = "at least "
+	}
+	return engines.Invalidf("the connection is needed to undo %s%d leases and to change the passwords of %d static roles: revoke the leases and delete the static roles first, or delete it with force=true, after which such leases can only be ended by force",
+		least, leases, kept)
 }
 
 func (e *engine) reset(_ context.Context, req *engines.Request, tx engines.Tx) (*engines.Response, error) {

@@ -67,6 +67,10 @@ func name(of string) engines.Field {
 	return engines.Field{Name: "name", Help: "The name of the " + of + "."}
 }
 
+func forceField() engines.Field {
+	return engines.Field{Name: "force", Type: engines.Bool, Query: true, Help: "Delete it though leases or static roles still need it."}
+}
+
 func (e *engine) staticRoutes() []engines.Route {
 	return []engines.Route{
 		{Pattern: "static-roles", Help: "List the static roles.", Fields: paging(), Ops: []engines.Op{{Do: engines.List, Handler: list(staticDir)}}},
@@ -97,14 +101,14 @@ func (e *engine) dynamicRoutes() []engines.Route {
 		{Pattern: "config", Help: "List the connections.", Fields: paging(), Ops: []engines.Op{{Do: engines.List, Handler: list(configDir)}}},
 		{
 			Pattern: "config/{name}", Help: "Read, write and delete a connection.",
-			Fields: append(append([]engines.Field{name("connection")}, connectionFields()...), e.fields...),
+			Fields: append(append([]engines.Field{name("connection"), forceField()}, connectionFields()...), e.fields...),
 			Ops: []engines.Op{
 				{Do: engines.Read, Handler: e.readConnection},
 				{
 					Do: engines.Update, Trait: engines.Writes, Handler: e.writeConnection, Exists: exists(configDir), Ahead: e.verifying,
 					Help: "Write what is given of the connection, once the database has taken it.",
 				},
-				{Do: engines.Delete, Trait: engines.Writes, Handler: e.deleteConnection, Help: "Delete it. Leases of it can then only be ended by force."},
+				{Do: engines.Delete, Trait: engines.Writes, Handler: e.deleteConnection, Help: "Delete it, unless leases or static roles need it and force is not given."},
 			},
 		},
 		{

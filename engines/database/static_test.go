@@ -238,3 +238,25 @@ func TestStaticBadInput(t *testing.T) {
 		t.Errorf("got %q", got)
 	}
 }
+
+// TestDeleteConnection keeps a connection that leases or static roles need.
+func TestDeleteConnection(t *testing.T) {
+	t.Parallel()
+	s := started(t)
+	owner(t, "static-needs")
+	s.Put("database/static-roles/app-needs", static("static-needs", nil))
+	c := creds(s, "app")
+	r := s.Must(http.StatusBadRequest, kit.Request{Method: http.MethodDelete, Path: "database/config/orders-db"})
+	if text := string(r.Raw); !strings.Contains(text, "1 leases") || !strings.Contains(text, "1 static roles") || !strings.Contains(text, "force=true") {
+		t.Errorf("got %s", text)
+	}
+	s.Put("sys/leases/revoke", body{"lease_id": c.lease, "sync": true})
+	s.Must(http.StatusBadRequest, kit.Request{Method: http.MethodDelete, Path: "database/config/orders-db"})
+	s.Delete("database/static-roles/app-needs")
+	s.Delete("database/config/orders-db")
+	s.Must(http.StatusNotFound, kit.Request{Path: "database/config/orders-db"})
+	s.Put("database/config/orders-db", connection(nil))
+	creds(s, "app")
+	s.Must(http.StatusNoContent, kit.Request{Method: http.MethodDelete, Path: "database/config/orders-db?force=true"})
+	s.Put("sys/leases/revoke-force/database", nil)
+}
