@@ -2,6 +2,7 @@ package aws
 
 import (
 	"context"
+	"errors"
 	"net/url"
 	"time"
 
@@ -141,10 +142,15 @@ func writeRoot(_ context.Context, req *engines.Request, tx engines.Tx) (*engines
 	if err := c.check(); err != nil {
 		return nil, err
 	}
-	if err := c.store(tx); err != nil {
+	was, err := loadRoot(tx)
+	if err != nil {
 		return nil, err
 	}
-	return nil, tx.Schedule(rootDue, c.next())
+	next := c.next()
+	if was.Rotation != nil && was.Key.ID == c.Key.ID {
+		c.Rotation, next = was.Rotation, req.Now // it is still under way
+	}
+	return nil, errors.Join(c.store(tx), tx.Schedule(rootDue, next))
 }
 
 // next is when the key is changed by itself; never for the zero time.

@@ -266,7 +266,18 @@ func (e *engine) makeNext(ctx context.Context, r *engines.Reach, c *root) (*root
 	}
 	next, err := a.newKey(ctx, nil)
 	if err != nil {
-		return nil, failure("the new key of the user of config/root", err)
+		failed := failure("the new key of the user of config/root", err)
+		if refusal(err) != nil { // nothing of it is left to be taken on
+			_, err = turn(ctx, r, func(now *root) error {
+				if !c.same(now) {
+					return errChanged
+				}
+				now.Rotation = nil
+				return nil
+			})
+			failed = errors.Join(failed, err)
+		}
+		return nil, failed
 	}
 	made, err := turn(ctx, r, func(now *root) error {
 		if !c.same(now) {

@@ -159,13 +159,15 @@ func (m *mount) finish() {
 	m.t.Fatalf("it does not come to an end: %v", last)
 }
 
-func (m *mount) root(changes body) {
+func (m *mount) root(changes body) body {
 	m.t.Helper()
 	for _, key := range m.f.Keys(awsfake.RootUser) {
 		m.t.Fatalf("there is a key: %s", key)
 	}
 	id, secret := m.f.Key(awsfake.RootUser)
-	m.must(engines.Update, "config/root", with(body{"access_key": id, "secret_key": secret, "iam_endpoint": m.f.URL, "sts_endpoint": m.f.URL}, changes))
+	row := with(body{"access_key": id, "secret_key": secret, "iam_endpoint": m.f.URL, "sts_endpoint": m.f.URL}, changes)
+	m.must(engines.Update, "config/root", row)
+	return row
 }
 
 // sound wants the key of config/root to be the only one, and taken.
@@ -194,6 +196,10 @@ func TestRotateRoot(t *testing.T) {
 	got := m.must(engines.Update, "config/rotate-root", nil)["access_key"]
 	if after := m.sound(); after == before || got != after {
 		t.Errorf("it was %s, is %s, and the answer says %v", before, after, got)
+	}
+	f.Deny("CreateAccessKey")
+	if _, err := m.do(engines.Update, "config/rotate-root", nil); engines.KindOf(err) != engines.KindInvalid || len(m.store.Scheduled()) > 0 {
+		t.Errorf("without permission: %v, and there is due %v", err, m.store.Scheduled())
 	}
 	f.Key(awsfake.RootUser)
 	if _, err := m.h.Do(engines.Update, "config/rotate-root", nil, nil); engines.KindOf(err) != engines.KindInvalid || !strings.Contains(err.Error(), "only key") {
@@ -405,6 +411,31 @@ func TestStaticKilled(t *testing.T) {
 				break
 			}
 		}
+	}
+}
+
+// TestRewrittenMeanwhile: who writes config/root in the middle of a rotation does
+// not lose the new key.
+func TestRewrittenMeanwhile(t *testing.T) {
+	t.Parallel()
+	f := account(t)
+	f.AddUser("app")
+	m := newMount(t, f)
+	row := m.root(nil)
+	f.On(func(_ context.Context, s awsfake.Step) *awsfake.Error {
+		if s.Action == "GetCallerIdentity" { // the new key has been committed
+			m.end()
+		}
+		return nil
+	})
+	if _, err := m.do(engines.Update, "config/rotate-root", nil); err == nil {
+		t.Error("it was not stopped")
+	}
+	f.On(nil)
+	m.must(engines.Update, "config/root", with(row, body{"region": "eu-west-1"}))
+	m.finish()
+	if id := m.sound(); id == row["access_key"] {
+		t.Error("the key was not changed")
 	}
 }
 
