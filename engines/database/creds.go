@@ -100,6 +100,9 @@ func (e *engine) issue(_ context.Context, req *engines.Request, tx engines.Tx) (
 func (e *engine) create(ctx context.Context, req *engines.Request, c *connection, r *role, u *User, l *engines.Granted) (any, error) {
 	made := *u
 	made.Expires = l.Expires.Add(margin)
+	if l.Mark != nil {
+		made.Mark = l.Mark(u.Name)
+	}
 	data := map[string]any{"username": u.Name, "password": u.Password}
 	switch r.Credential.typ() {
 	case typeKey:

@@ -47,7 +47,7 @@ func New(plugins ...*Plugin) *engines.Engine {
 				Routes: e.routes(),
 			}, twice
 		},
-		Revoke: e.revoke, Extend: e.extend, Due: e.due,
+		Revoke: e.revoke, Extend: e.extend, Marked: e.marked, Due: e.due,
 	}
 }
 

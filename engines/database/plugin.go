@@ -67,6 +67,8 @@ type User struct {
 	Statements []string
 	// Rollback are statements for when Statements fail half-way.
 	Rollback []string
+	// Mark is to stand beside the user who is made, if the database can do that.
+	Mark string
 }
 
 // Refusal is what a database said no with. Its text holds no passwords.

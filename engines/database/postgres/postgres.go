@@ -44,6 +44,7 @@ func Plugin() *database.Plugin {
 				Name: "password_authentication", Type: engines.String, Allowed: []string{"", "password", "scram-sha-256"},
 				Help: `How statements hold passwords: "scram-sha-256" as verifiers, "password" as they are; by itself, as the server keeps them`,
 			},
+			{Name: optionMark, Type: engines.Bool, Help: "Have a comment stand beside each user who is made, by which sys/leases/reconcile finds those left behind."},
 		},
 		Open:  open,
 		Check: check,

@@ -56,12 +56,13 @@ func orDefault(statements []string, text string) []string {
 
 // make makes a user, with others if that can be.
 func (s *server) make(ctx context.Context, u *database.User) error {
-	if !together(u.Statements) {
-		return s.run(ctx, u, u.Statements)
-	}
 	text, verifier, err := s.text(ctx, u, u.Statements)
 	if err != nil {
 		return err
+	}
+	text += s.mark(u)
+	if !together(u.Statements) {
+		return s.mend(s.alone(ctx, text), u.Password, verifier)
 	}
 	err = s.inGroup(&making{ctx: ctx, text: text, done: make(chan error, 1)}, u.Statements)
 	return s.mend(err, u.Password, verifier)
