@@ -68,3 +68,28 @@ func TestBugs(t *testing.T) {
 		})
 	}
 }
+
+func runLeases(t *testing.T, s sim.Schedule) (*sim.Result, error) {
+	t.Helper()
+	var out *sim.Result
+	var err error
+	synctest.Test(t, func(*testing.T) { out, err = sim.RunLeases(s) })
+	return out, err
+}
+
+func leaseSchedule(seed uint64) sim.Schedule {
+	return sim.Schedule{Seed: seed, Nodes: 3, Clients: 4, Duration: 90 * time.Second}
+}
+
+// TestLeases runs schedules in which users are made and removed.
+func TestLeases(t *testing.T) {
+	users, faults := 0, 0
+	for seed := *first; seed < *first+max(1, *count/10); seed++ {
+		out, err := runLeases(t, leaseSchedule(seed))
+		if err != nil {
+			t.Fatalf("seed %d: %v\n%+v", seed, err, out)
+		}
+		users, faults = users+out.Operations, faults+len(out.Faults)
+	}
+	t.Logf("%d users, %d faults", users, faults)
+}

@@ -25,6 +25,7 @@ type database struct {
 	owed     map[string]time.Time
 	released map[string]bool
 	made     int
+	busy     sync.WaitGroup
 	failed   error
 	// createFirst is the mistake to make users before their leases.
 	createFirst bool
@@ -47,7 +48,7 @@ func (d *database) work(ctx context.Context, do func()) error {
 	took, luck := time.Duration(d.rng.IntN(300))*time.Millisecond, d.rng.IntN(20)
 	d.mu.Unlock()
 	done := make(chan struct{})
-	go func() {
+	d.busy.Go(func() {
 		defer close(done)
 		time.Sleep(took)
 		if luck == 0 {
@@ -56,7 +57,7 @@ func (d *database) work(ctx context.Context, do func()) error {
 		d.mu.Lock()
 		defer d.mu.Unlock()
 		do()
-	}()
+	})
 	select {
 	case <-done:
 	case <-ctx.Done():

@@ -254,6 +254,7 @@ func (w *world) close() {
 	var up []host
 	for _, h := range w.hosts {
 		up = append(up, *h)
+		h.core, h.node = nil, nil
 	}
 	w.mu.Unlock()
 	for _, h := range up {
