@@ -12,8 +12,8 @@ LDFLAGS := -s -w -X main.version=$(VERSION)
 build: ## the binary, in bin/
 	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/coffer ./cmd/coffer
 
-run: build ## a dev server with a secret in it
-	./bin/coffer dev
+run: build ## a dev server with a secret in it, and a database if PostgreSQL is installed
+	./bin/coffer dev -database
 
 test: ## everything that CI runs
 	@testing/run-tests
