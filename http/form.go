@@ -9,17 +9,10 @@ import (
 	"github.com/coffer-secrets/coffer/engines"
 )
 
-const (
-	formType = "application/x-www-form-urlencoded"
-	ocspType = "application/ocsp-request"
-)
+const formType = "application/x-www-form-urlencoded"
 
-// maxForm bounds a form in bytes: one holds a token at most. maxOCSP bounds a
-// request for the status of a certificate.
-const (
-	maxForm = 256 << 10
-	maxOCSP = 16 << 10
-)
+// maxForm bounds a form in bytes: one holds a token at most.
+const maxForm = 256 << 10
 
 // unform makes a form that was posted, as OpenID Connect providers have browsers
 // do, the object that it stands for. What curl sends is called a form unless it
@@ -49,19 +42,6 @@ func unform(contentType string, body []byte) ([]byte, error) {
 		members[name] = list[0]
 	}
 	text, err := json.Marshal(members)
-	if err != nil {
-		return nil, engines.Internal(err)
-	}
-	return text, nil
-}
-
-// unocsp makes a request for the status of a certificate, which is DER, the object
-// that a route reads.
-func unocsp(body []byte) ([]byte, error) {
-	if len(body) > maxOCSP {
-		return nil, engines.Errorf(engines.KindTooLarge, "an OCSP request is larger than the limit of %d bytes", maxOCSP)
-	}
-	text, err := json.Marshal(map[string][]byte{"req": body})
 	if err != nil {
 		return nil, engines.Internal(err)
 	}

@@ -56,10 +56,14 @@ func writes(op engines.Operation) bool {
 
 // inbound decodes what HTTP says of a request, and leaves its meaning alone.
 func (s *server) inbound(r *request) (*core.Inbound, error) {
+	path := r.URL.Path
 	if hidesSlash(r.URL) {
-		return nil, engines.Invalidf("the path contains an encoded slash or backslash, which no path may have")
+		var ok bool
+		if path, ok = ocspPath(r); !ok {
+			return nil, engines.Invalidf("the path contains an encoded slash or backslash, which no path may have")
+		}
 	}
-	in := &core.Inbound{ID: r.id, Path: strings.TrimPrefix(r.URL.Path, "/v1/"), Body: r.body, Header: r.Header.Values}
+	in := &core.Inbound{ID: r.id, Path: strings.TrimPrefix(path, "/v1/"), Body: r.body, Header: r.Header.Values}
 	var err error
 	if r.URL.RawQuery != "" {
 		if in.Query, err = url.ParseQuery(r.URL.RawQuery); err != nil {

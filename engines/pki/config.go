@@ -35,9 +35,8 @@ func (u *urls) set(v engines.Values, whole bool, templating string) error {
 	if whole || v.Has(templating) {
 		u.Templating = v.Bool(templating)
 	}
-	for name, to := range map[string]*[]string{
-		"issuing_certificates": &u.Issuing, "crl_distribution_points": &u.CRL, "delta_crl_distribution_points": &u.Delta, "ocsp_servers": &u.OCSP,
-	} {
+	for i, to := range []*[]string{&u.Issuing, &u.CRL, &u.Delta, &u.OCSP} {
+		name := [...]string{"issuing_certificates", "crl_distribution_points", "delta_crl_distribution_points", "ocsp_servers"}[i]
 		if whole || v.Has(name) {
 			*to = v.Strings(name)
 		}

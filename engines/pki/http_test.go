@@ -149,7 +149,7 @@ func revokedForGo(t *testing.T, s *kit.Server, leaf map[string]any) error {
 	got := s.Do(kit.Request{Path: "pki_int/ocsp/" + url.PathEscape(base64.StdEncoding.EncodeToString(req)), Token: kit.NoToken})
 	answer, err := ocsp.ParseResponseForCert(got.Raw, c, ca)
 	if err != nil || answer.Status != ocsp.Revoked || got.Header.Get("Content-Type") != "application/ocsp-response" {
-		return fmt.Errorf("OCSP by GET: %w, %v", err, answer)
+		return fmt.Errorf("OCSP by GET: %w, %v, %d %.200s", err, answer, got.Status, got.Raw)
 	}
 	list, err := x509.ParseRevocationList(s.Do(kit.Request{Path: "pki_int/crl", Token: kit.NoToken}).Raw)
 	if err != nil || len(list.RevokedCertificateEntries) != 1 || list.CheckSignatureFrom(ca) != nil {
@@ -199,7 +199,7 @@ func TestIdentityTemplate(t *testing.T) {
 		}
 	}
 	// Nobody without an identity is given such a name.
-	if got := s.Put("pki_int/issue/own", m{"common_name": "alice.users.example.com"}); got.Status != http.StatusBadRequest {
+	if got := s.Do(kit.Request{Method: http.MethodPut, Path: "pki_int/issue/own", Body: m{"common_name": "alice.users.example.com"}}); got.Status != http.StatusBadRequest {
 		t.Errorf("root: %d", got.Status)
 	}
 }

@@ -5,7 +5,6 @@ import (
 	"encoding/base64"
 	"encoding/pem"
 	"errors"
-	"net/url"
 	"strings"
 	"time"
 
@@ -234,19 +233,12 @@ func (e *engine) answerOCSP(_ context.Context, req *engines.Request, tx engines.
 	return raw("application/ocsp-response", body), nil
 }
 
-// question reads a request: base64, of a GET also with percent signs.
+// question reads a request: base64 in either alphabet.
 func question(text string) (*lists.Question, bool) {
 	if len(text) > lists.MaxRequest*2 {
 		return nil, false
 	}
-	if strings.Contains(text, "%") {
-		plain, err := url.PathUnescape(text)
-		if err != nil {
-			return nil, false
-		}
-		text = plain
-	}
-	der, err := base64.StdEncoding.DecodeString(strings.ReplaceAll(text, " ", "+"))
+	der, err := base64.StdEncoding.DecodeString(strings.NewReplacer(" ", "+", "-", "+", "_", "/").Replace(text))
 	if err != nil {
 		return nil, false
 	}
