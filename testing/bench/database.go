@@ -28,7 +28,7 @@ const (
 // measureDatabase has users made by PostgreSQL, on connections of its own, and
 // credentials by a server in front of it, in turn, and then ends many of those.
 func measureDatabase(ctx context.Context, o options) error {
-	pg, err := pgserver.Start()
+	pg, err := pgserver.Start() //nolint:contextcheck // it has time limits of its own
 	if err != nil {
 		return err
 	}

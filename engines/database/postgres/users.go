@@ -64,7 +64,7 @@ func (s *server) make(ctx context.Context, u *database.User) error {
 	if !together(u.Statements) {
 		return s.mend(s.alone(ctx, text), u.Password, verifier)
 	}
-	err = s.inGroup(&making{ctx: ctx, text: text, done: make(chan error, 1)}, u.Statements)
+	err = s.inGroup(&making{ctx: ctx, text: text, done: make(chan error, 1)}, u.Statements) //nolint:contextcheck // each of a group has its own
 	return s.mend(err, u.Password, verifier)
 }
 
