@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"os/exec"
 	"slices"
 	"strings"
 	"time"
@@ -23,7 +24,9 @@ type Fault struct {
 	Group string
 	// network says that the fault is one between hosts.
 	network bool
-	do      func(ctx context.Context, s *Scene) error
+	// needs is a command that the fault takes; "" if none.
+	needs string
+	do    func(ctx context.Context, s *Scene) error
 }
 
 // Scene is where one fault happens: the cluster, a source of randomness, and how
@@ -58,7 +61,7 @@ var errNobody = errors.New("nobody is left for it")
 
 // Faults are all faults.
 func Faults() []Fault {
-	return slices.Concat(processes, partitions, links, leaders)
+	return slices.Concat(processes, partitions, links, leaders, disks)
 }
 
 // Pick picks faults by their names or groups, with commas; "" or "all": all. Those
@@ -74,7 +77,12 @@ func Pick(list string, r *rig.Rig) (picked []Fault, left []string, err error) {
 			continue
 		}
 		used[f.Name], used[f.Group] = true, true
-		if f.network && r.Net == nil {
+		missing := false
+		if f.needs != "" {
+			_, err := exec.LookPath(f.needs)
+			missing = err != nil
+		}
+		if missing || f.network && r.Net == nil {
 			left = append(left, f.Name)
 			continue
 		}

@@ -2,7 +2,9 @@ package nemesis
 
 import (
 	"context"
+	"fmt"
 	"net/http"
+	"os"
 	"time"
 )
 
@@ -10,6 +12,7 @@ import (
 var leaders = []Fault{
 	{Name: "step-down", Group: "leadership", do: stepDown},
 	{Name: "seal", Group: "seal", do: sealOne},
+	{Name: "member", Group: "membership", do: member},
 	{Name: "snapshot", Group: "snapshot", do: snapshots},
 }
 
@@ -54,4 +57,31 @@ func snapshots(ctx context.Context, s *Scene) error {
 		wait(ctx, s.hold/4)
 	}
 	return nil
+}
+
+// member removes a node from the cluster, and has it join with an empty disk.
+func member(ctx context.Context, s *Scene) error {
+	i, err := s.follower()
+	if err != nil {
+		return err
+	}
+	if i == 0 {
+		return errNobody // it is the one that the others join by
+	}
+	leader := s.Leader()
+	if leader < 0 {
+		return errNobody
+	}
+	asked, cancel := context.WithTimeout(ctx, brief)
+	defer cancel()
+	removed := map[string]string{"server_id": fmt.Sprintf("node-%d", i+1)}
+	if s.Ask(asked, leader, http.MethodPost, "sys/storage/raft/remove-peer", removed, nil) != nil {
+		return nil //nolint:nilerr // a member that forgets what it has voted for would be the fault of the test
+	}
+	s.Kill(i)
+	wait(ctx, s.hold/4)
+	if err := os.RemoveAll(s.Nodes[i].DataDir()); err != nil {
+		return err
+	}
+	return s.back(i)
 }
