@@ -138,13 +138,24 @@ func (l *checkedLog) StoreLogs(entries []*raft.Log) error {
 		stored[i] = &copies[i]
 	}
 	defer l.watch("append to the log")()
-	return l.inner.StoreLogs(stored)
+	return l.durable("append to the log", l.inner.StoreLogs(stored))
+}
+
+// durable halts the node if what was to be durable is not. Raft would go on, and
+// a follower whose disk was full for a moment would get nothing more until its
+// leader restarts, though both look well.
+func (l *checkedLog) durable(what string, err error) error {
+	if err != nil {
+		err = fmt.Errorf("cluster: %s: %w", what, err)
+		l.halt(err)
+	}
+	return err
 }
 
 // DeleteRange implements raft.LogStore.
 func (l *checkedLog) DeleteRange(first, last uint64) error {
 	defer l.watch("truncate the log")()
-	return l.inner.DeleteRange(first, last)
+	return l.durable("truncate the log", l.inner.DeleteRange(first, last))
 }
 
 // GetLog implements raft.LogStore.
