@@ -24,12 +24,13 @@ type caller struct {
 	dial func() (*load.Conn, error)
 }
 
-// Do implements load.Worker. Before the first operation of a round others were
-// under load, for longer than a server may let a connection idle.
+// Do implements load.Worker. A connection that fails is made anew, and counts as
+// an error; but not before the first operation of a round, since others were
+// under load before, for longer than a server may let a connection idle.
 func (c *caller) Do(n int) error {
 	err := c.next(c.conn, c.i, n)
 	var status *load.StatusError
-	if err == nil || n > 0 || errors.As(err, &status) {
+	if err == nil || errors.As(err, &status) {
 		return err
 	}
 	conn, again := c.dial()
@@ -37,8 +38,10 @@ func (c *caller) Do(n int) error {
 		return errors.Join(err, again)
 	}
 	c.conn.Close()
-	c.conn = conn
-	return c.next(c.conn, c.i, n)
+	if c.conn = conn; n == 0 {
+		return c.next(c.conn, c.i, n)
+	}
+	return &load.StatusError{Body: []byte(err.Error())}
 }
 
 // Close implements load.Worker.
