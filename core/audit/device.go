@@ -16,6 +16,7 @@ const (
 	queueBytes   = 16 << 20
 	batchRecords = 128
 	batchBytes   = 1 << 20
+	gatherings   = 4
 )
 
 // A device that failed is tried again after pauses of these lengths.
@@ -150,23 +151,35 @@ func (d *device) run(ctx context.Context, s sink) {
 
 // gather takes what else is queued, so that one write serves many requests.
 // Those that are at work already may come along: under load they would else
-// find this goroutine ahead of them, each in turn.
+// find this goroutine ahead of them, each in turn. It waits for nobody, and as
+// long as more keep coming only a few times.
 func (d *device) gather(first item) []item {
-	runtime.Gosched()
 	d.batch = append(d.batch[:0], first)
-	for size := len(first.line); len(d.batch) < batchRecords && size < batchBytes; {
-		select {
-		case it, ok := <-d.queue:
-			if !ok {
-				return d.batch
-			}
-			d.batch = append(d.batch, it)
-			size += len(it.line)
-		default:
-			return d.batch
+	size := len(first.line)
+	for range gatherings {
+		runtime.Gosched()
+		if before := len(d.batch); !d.drain(&size) || len(d.batch) == before {
+			break
 		}
 	}
 	return d.batch
+}
+
+// drain takes what is queued now, and reports whether there is room for more.
+func (d *device) drain(size *int) bool {
+	for len(d.batch) < batchRecords && *size < batchBytes {
+		select {
+		case it, ok := <-d.queue:
+			if !ok {
+				return false
+			}
+			d.batch = append(d.batch, it)
+			*size += len(it.line)
+		default:
+			return true
+		}
+	}
+	return false
 }
 
 // limited runs a piece of work on the sink within the device's deadline.

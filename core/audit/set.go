@@ -64,8 +64,12 @@ func (s *Set) split(now time.Time) (good, rest []*device) {
 // submit gives the record to devices.
 func (p *Pending) submit(devices []*device, urgent bool) {
 	p.results, p.sent, p.failed = make(chan error, len(devices)), 0, nil
+	size := requestBytes
+	if p.record.Response != nil {
+		size = responseBytes
+	}
 	for _, d := range devices {
-		e := encoder{dst: make([]byte, 0, recordBytes), form: d.form, mac: d.mac}
+		e := encoder{dst: make([]byte, 0, size), form: d.form, mac: d.mac}
 		text, err := e.record(p.record, p.set.headers, p.record.Again.of(d))
 		if err != nil {
 			p.failed = errors.Join(p.failed, err)
@@ -170,8 +174,11 @@ func (p *Pending) collect() error {
 	return p.failed
 }
 
-// recordBytes is what most records fit in.
-const recordBytes = 1536
+// What most records fit in.
+const (
+	requestBytes  = 1280
+	responseBytes = 2048
+)
 
 // errLate is a device that did not write a record within its deadline.
 var errLate = errors.New("audit: the record was not written in time")
