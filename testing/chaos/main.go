@@ -61,7 +61,7 @@ func run() (violations bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	r.Text(os.Stdout)
+	fmt.Print(r.Text())
 	fmt.Printf("\nhistory, report and plot: %s\nagain: make chaos SEED=%d NODES=%d DURATION=%s FAULTS=%s WORKLOADS=%s\n",
 		filepath.Join(c.Out, "*"), c.Seed, c.Nodes, c.Duration, c.Faults, c.Works)
 	return len(r.Violations) > 0, nil

@@ -4,11 +4,11 @@ import (
 	"cmp"
 	"encoding/json"
 	"fmt"
-	"io"
 	"maps"
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/coffer-secrets/coffer/testing/chaos/check"
@@ -75,37 +75,39 @@ func (r *Report) Found(rule string, err error) {
 	}
 }
 
-// Text writes the report for people.
-func (r *Report) Text(w io.Writer) {
-	fmt.Fprintf(w, "\nseed %d, %d nodes, %s, %s\n\nfaults: %d\n", r.Seed, r.Nodes, r.Duration.Round(time.Second), r.Network, len(r.Faults))
+// Text is the report for people.
+func (r *Report) Text() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "\nseed %d, %d nodes, %s, %s\n\nfaults: %d\n", r.Seed, r.Nodes, r.Duration.Round(time.Second), r.Network, len(r.Faults))
 	counts := make(map[string]int)
 	for _, f := range r.Faults {
 		counts[f.Name]++
 	}
 	for _, name := range slices.Sorted(maps.Keys(counts)) {
-		fmt.Fprintf(w, "  %-20s %5d\n", name, counts[name])
+		fmt.Fprintf(&b, "  %-20s %5d\n", name, counts[name])
 	}
 	for _, name := range r.Left {
-		fmt.Fprintf(w, "  %-20s not possible here\n", name)
+		fmt.Fprintf(&b, "  %-20s not possible here\n", name)
 	}
-	fmt.Fprintf(w, "\noperations:            done  refused   failed  unknown\n")
+	fmt.Fprintf(&b, "\noperations:            done  refused   failed  unknown\n")
 	for _, work := range slices.Sorted(maps.Keys(r.Operations)) {
 		c := r.Operations[work]
-		fmt.Fprintf(w, "  %-16s %8d %8d %8d %8d\n", work, c.Done, c.Refused, c.Failed, c.Unknown)
+		fmt.Fprintf(&b, "  %-16s %8d %8d %8d %8d\n", work, c.Done, c.Refused, c.Failed, c.Unknown)
 	}
 	if len(r.Heals) > 0 {
 		sorted := slices.Sorted(slices.Values(r.Heals))
-		fmt.Fprintf(w, "\nhealed %d times, by which all nodes take writes: median %s, longest %s\n", len(sorted),
+		fmt.Fprintf(&b, "\nhealed %d times, by which all nodes take writes: median %s, longest %s\n", len(sorted),
 			sorted[len(sorted)/2].Round(time.Millisecond), sorted[len(sorted)-1].Round(time.Millisecond))
 	}
-	fmt.Fprintf(w, "\nviolations: %d\n", len(r.Violations))
+	fmt.Fprintf(&b, "\nviolations: %d\n", len(r.Violations))
 	for i, v := range r.Violations {
 		if i == shown {
-			fmt.Fprintf(w, "  and %d more\n", len(r.Violations)-shown)
+			fmt.Fprintf(&b, "  and %d more\n", len(r.Violations)-shown)
 			break
 		}
-		fmt.Fprintf(w, "  %s\n", v)
+		fmt.Fprintf(&b, "  %s\n", v)
 	}
+	return b.String()
 }
 
 // shown is how many violations the text has.

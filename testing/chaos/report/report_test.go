@@ -29,11 +29,10 @@ func TestReport(t *testing.T) {
 	r.Tally(ops)
 	r.Found("stuck", errors.New("node 1"))
 	r.Found("nothing", nil)
-	var text strings.Builder
-	r.Text(&text)
+	text := r.Text()
 	for _, want := range []string{"seed 7, 3 nodes", "kill <all>", "ring                 not possible here", "median 2s, longest 3s", "violations: 1", "stuck: : node 1"} {
-		if !strings.Contains(text.String(), want) {
-			t.Errorf("the text has no %q:\n%s", want, text.String())
+		if !strings.Contains(text, want) {
+			t.Errorf("the text has no %q:\n%s", want, text)
 		}
 	}
 	dir := t.TempDir()

@@ -25,7 +25,7 @@ func TestSelection(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		r.Text(t.Output())
+		t.Log(r.Text())
 		if len(r.Violations) > 0 {
 			t.Errorf("seed %d: violations: %d", c.Seed, len(r.Violations))
 		}

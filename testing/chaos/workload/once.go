@@ -45,7 +45,7 @@ func (o *once) Step(ctx context.Context, c *Client) {
 		}
 	case 2:
 		uses := 1 + c.rng.IntN(3)
-		if token, _ := c.create(ctx, c.at(), c.Token, map[string]any{"policies": []string{"default"}, "num_uses": uses, "ttl": "1h"}); token != "" {
+		if token := c.create(ctx, c.at(), c.Token, map[string]any{"policies": []string{"default"}, "num_uses": uses, "ttl": "1h"}); token != "" {
 			o.race(ctx, c, key, uses, func(node int) answer {
 				return c.ask(ctx, node, http.MethodGet, "auth/token/lookup-self", token, nil)
 			})

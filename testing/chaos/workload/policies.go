@@ -49,7 +49,7 @@ func (p *policies) current(ctx context.Context, c *Client) (name, token string) 
 	defer p.mu.Unlock()
 	if p.left--; p.left < 0 {
 		p.name = fmt.Sprintf("chaos-%d-%d", c.number, c.History.Now())
-		p.token, _ = c.create(ctx, c.at(), c.Token, map[string]any{"policies": []string{p.name}, "ttl": "1h"})
+		p.token = c.create(ctx, c.at(), c.Token, map[string]any{"policies": []string{p.name}, "ttl": "1h"})
 		// Its first verdict is known, since reads before have no value to compare with.
 		if p.token == "" || !c.decide(ctx, p.name, deny) {
 			p.left = 0

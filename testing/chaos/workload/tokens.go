@@ -46,7 +46,7 @@ func (t *trees) plant(ctx context.Context, c *Client) {
 	grown := &tree{name: fmt.Sprintf("t-%d-%d", c.number, c.History.Now())}
 	parent := c.Token
 	for range 3 {
-		token, _ := c.create(ctx, c.at(), parent, map[string]any{"policies": []string{"chaos-parent"}, "ttl": "1h"})
+		token := c.create(ctx, c.at(), parent, map[string]any{"policies": []string{"chaos-parent"}, "ttl": "1h"})
 		if token == "" {
 			break
 		}
@@ -64,15 +64,15 @@ func (t *trees) plant(ctx context.Context, c *Client) {
 }
 
 // create makes a token; "" if that fails.
-func (c *Client) create(ctx context.Context, node int, parent string, body map[string]any) (token string, a answer) {
-	a = c.ask(ctx, node, http.MethodPost, "auth/token/create", parent, body)
+func (c *Client) create(ctx context.Context, node int, parent string, body map[string]any) (token string) {
+	a := c.ask(ctx, node, http.MethodPost, "auth/token/create", parent, body)
 	var out struct {
 		Auth struct {
 			Token string `json:"client_token"`
 		} `json:"auth"`
 	}
 	a.into(&out)
-	return out.Auth.Token, a
+	return out.Auth.Token
 }
 
 func (t *trees) pick(c *Client) *tree {
