@@ -18,6 +18,7 @@ import (
 
 	"github.com/coffer-secrets/coffer/client"
 	"github.com/coffer-secrets/coffer/cmd/internal/config"
+	"github.com/coffer-secrets/coffer/cmd/internal/scratch"
 )
 
 const maxDevNodes = 7
@@ -41,6 +42,9 @@ type devCluster struct {
 	size      int
 	nodes     []*devNode
 	keys      devKeys
+	// database asks for a PostgreSQL to show the database engine with.
+	database bool
+	postgres *scratch.Postgres
 }
 
 func devCommand() *cobra.Command {
@@ -50,7 +54,7 @@ func devCommand() *cobra.Command {
 		Short: "Start a cluster for trying things out, with a secret in it.",
 		Long: `Starts nodes as processes of their own, as in production, unseals them and
 puts a secret in. It runs until Ctrl-C, and then removes what it made.`,
-		Example: "coffer dev\ncoffer dev -nodes=1\ncoffer dev -root-token-id=root -port=8300",
+		Example: "coffer dev\ncoffer dev -database\ncoffer dev -nodes=1\ncoffer dev -root-token-id=root -port=8300",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return failed(c.run(cmd.Context(), cmd.OutOrStdout()))
@@ -61,6 +65,7 @@ puts a secret in. It runs until Ctrl-C, and then removes what it made.`,
 	set.IntVar(&c.port, "port", 0, "The port to listen on, instead of that of -listen-address.")
 	set.StringVar(&c.rootToken, "root-token-id", "", "The root token; made up if not given.")
 	set.IntVar(&c.size, "nodes", 3, "How many nodes to start, 1 to 7.")
+	set.BoolVar(&c.database, "database", false, "Start a PostgreSQL too, if one is installed, and show a credential of it.")
 	set.StringVar(&c.dir, "data-dir", "", "A folder in which the data, and the keys beside them, are kept.")
 	return cmd
 }
@@ -83,6 +88,12 @@ func (c *devCluster) run(ctx context.Context, stdout io.Writer) (err error) {
 			return nil
 		}
 		return fmt.Errorf("set the dev cluster up: %w", err)
+	}
+	if err := c.showDatabase(ctx, stdout); err != nil {
+		if ctx.Err() != nil {
+			return nil
+		}
+		return fmt.Errorf("show the database engine: %w", err)
 	}
 	if err := c.tell(stdout); err != nil {
 		return err
@@ -190,7 +201,10 @@ func (c *devCluster) checkAddress(ctx context.Context) error {
 }
 
 func (c *devCluster) openDir() (err error) {
-	if c.keep = c.dir != ""; !c.keep {
+	if c.keep = c.dir != ""; c.keep && c.database {
+		return errors.New("-database: its data are not kept, so it does not go with -data-dir")
+	}
+	if !c.keep {
 		c.dir, err = os.MkdirTemp("", devFolder)
 		return err
 	}
@@ -370,6 +384,9 @@ func (c *devCluster) stop() error {
 	var problems []error
 	for _, n := range c.nodes {
 		problems = append(problems, n.stop())
+	}
+	if c.postgres != nil {
+		problems = append(problems, c.postgres.Close())
 	}
 	if !c.keep {
 		problems = append(problems, os.RemoveAll(c.dir))
