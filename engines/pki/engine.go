@@ -154,13 +154,15 @@ func (e *engine) makeRoutes() []engines.Route {
 func (e *engine) keyRoutes() []engines.Route {
 	ref := engines.Field{Name: "key_ref", Help: "The id or name of the key, or default."}
 	name := engines.Field{Name: "key_name", Help: "The key's name."}
+	generate := func(how string) engines.Route {
+		return engines.Route{
+			Pattern: "keys/generate/" + how, Help: "Make a key.", Fields: slices.Concat([]engines.Field{name}, keyKindFields("rsa")),
+			Ops: []engines.Op{{Do: engines.Update, Trait: engines.Writes, Handler: e.generateKey(how), Ahead: makingKey}},
+		}
+	}
 	return []engines.Route{
 		{Pattern: "keys", Help: "List the keys.", Fields: paging(), Ops: []engines.Op{{Do: engines.List, Handler: e.listKeys}}},
-		{
-			Pattern: "keys/generate/{exported}", Help: "Make a key.",
-			Fields: slices.Concat([]engines.Field{{Name: "exported", Help: "internal, or exported for an answer with the private key."}, name}, keyKindFields("rsa")),
-			Ops:    []engines.Op{{Do: engines.Update, Trait: engines.Writes, Handler: e.generateKey, Ahead: makingKey}},
-		},
+		generate("internal"), generate("exported"), generate("kms"),
 		{Pattern: "keys/import", Help: "Import a key.", Fields: []engines.Field{name, {Name: "pem_bundle", Help: "The private key in PEM.", Secret: true}}, Ops: write(e.importKey)},
 		{
 			Pattern: "key/{key_ref}", Help: "Read, rename and delete a key.", Fields: []engines.Field{ref, name},

@@ -273,32 +273,33 @@ func newKey(req *engines.Request, kind keys.Kind) (crypto.Signer, error) {
 	return key, nil
 }
 
-func (e *engine) generateKey(_ context.Context, req *engines.Request, tx engines.Tx) (*engines.Response, error) {
-	v := req.Fields
-	kind, err := keys.Of(v.String("key_type"), v.Int("key_bits"))
-	if err != nil {
-		return nil, err
-	}
-	switch v.String("exported") {
-	case "internal", "exported":
-	default:
-		return nil, errNoKMS()
-	}
-	key, err := newKey(req, kind)
-	if err != nil {
-		return nil, err
-	}
-	id, _, err := e.addKey(req.Mount, tx, key, v.String("key_name"))
-	if err != nil {
-		return nil, err
-	}
-	data := map[string]any{"key_id": id, "key_name": v.String("key_name"), "key_type": kind.Type}
-	if v.String("exported") == "exported" {
-		if data["private_key"], err = keys.Encode(key, "pem", false); err != nil {
-			return nil, engines.Internal(err)
+// generateKey makes a key that the answer has or has not.
+func (e *engine) generateKey(how string) engines.Handler {
+	return func(_ context.Context, req *engines.Request, tx engines.Tx) (*engines.Response, error) {
+		v := req.Fields
+		kind, err := keys.Of(v.String("key_type"), v.Int("key_bits"))
+		if err != nil {
+			return nil, err
 		}
+		if how == "kms" {
+			return nil, errNoKMS()
+		}
+		key, err := newKey(req, kind)
+		if err != nil {
+			return nil, err
+		}
+		id, _, err := e.addKey(req.Mount, tx, key, v.String("key_name"))
+		if err != nil {
+			return nil, err
+		}
+		data := map[string]any{"key_id": id, "key_name": v.String("key_name"), "key_type": kind.Type}
+		if how == "exported" {
+			if data["private_key"], err = keys.Encode(key, "pem", false); err != nil {
+				return nil, engines.Internal(err)
+			}
+		}
+		return &engines.Response{Data: data}, nil
 	}
-	return &engines.Response{Data: data}, nil
 }
 
 func errNoKMS() error {

@@ -192,6 +192,10 @@ func normal(text, typ string) string {
 	if unquoted, err := strconv.Unquote(text); err == nil {
 		text = unquoted
 	}
+	var list []string
+	if typ == "array" && json.Unmarshal([]byte(text), &list) == nil {
+		return fmt.Sprint(list)
+	}
 	switch {
 	case text == "false" || text == "0":
 		return ""
