@@ -260,3 +260,16 @@ func TestDeleteConnection(t *testing.T) {
 	s.Must(http.StatusNoContent, kit.Request{Method: http.MethodDelete, Path: "database/config/orders-db?force=true"})
 	s.Put("sys/leases/revoke-force/database", nil)
 }
+
+// TestKeys: a key goes to the database as its public half.
+func TestKeys(t *testing.T) {
+	t.Parallel()
+	s := started(t)
+	s.Put("database/roles/app-key", body{"db_name": "orders-db", "credential_type": "rsa_private_key", "creation_statements": `CREATE ROLE "{{name}}" LOGIN; COMMENT ON ROLE "{{name}}" IS '{{public_key}}'`})
+	r := s.Get("database/creds/app-key")
+	if !strings.HasPrefix(r.Text("data", "rsa_private_key"), "-----BEGIN PRIVATE KEY-----") || r.At("data", "password") != nil {
+		t.Error("there is no key, or a password")
+	}
+	s.Put("sys/leases/revoke", body{"lease_id": r.Text("lease_id"), "sync": true})
+	s.Must(http.StatusBadRequest, kit.Request{Method: http.MethodPut, Path: "database/roles/app-cert", Body: body{"db_name": "orders-db", "credential_type": "client_certificate", "credential_config": body{"ca_cert": "x"}}})
+}

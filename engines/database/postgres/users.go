@@ -81,6 +81,9 @@ func (s *server) run(ctx context.Context, u *database.User, statements []string)
 // become in it.
 func (s *server) text(ctx context.Context, u *database.User, statements []string) (text, kept string, err error) {
 	v := &values{fill: map[string]string{"name": u.Name, "username": u.Name, "password": u.Password}}
+	if u.PublicKey != "" {
+		v.fill["public_key"] = u.PublicKey
+	}
 	if !u.Expires.IsZero() {
 		v.fill["expiration"] = u.Expires.UTC().Format(expiration)
 	}
