@@ -40,6 +40,8 @@ type clusterClock struct {
 	last   int64 // the last time told
 	offset int64 // cluster time minus monotonic time
 	live   bool  // an entry arrived since the process started
+	// trusted says that the wall clock may tell how long the node was down.
+	trusted bool
 
 	windowStart        int64
 	current, preceding int64 // largest offsets of two windows
@@ -61,6 +63,40 @@ func (c *clusterClock) now() int64 {
 	defer c.mu.Unlock()
 	c.last = max(c.last, c.stamp, int64(c.clock.Monotonic())+c.offset)
 	return c.last
+}
+
+// forLog is cluster time for a command: not what only the wall clock says, unless
+// that is trusted.
+func (c *clusterClock) forLog() int64 {
+	if !c.doubtful() {
+		return c.now()
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.stamp
+}
+
+func (c *clusterClock) doubtful() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return !c.live && !c.trusted
+}
+
+func (c *clusterClock) told() PeerTime {
+	now := c.now()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return PeerTime{Now: now, Live: c.live}
+}
+
+// agreed takes over the time that nodes have agreed on.
+func (c *clusterClock) agreed(now int64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.live {
+		c.offset, c.last = max(now, c.stamp)-int64(c.clock.Monotonic()), 0
+	}
+	c.trusted = true
 }
 
 // replayed tells of the stamp of an entry that was in the log at the start.

@@ -134,7 +134,11 @@ func (n *Node) settle() bool {
 		return true
 	}
 	n.leading.term.Store(term)
-	if err := n.proposeNothing(term); err != nil {
+	err := n.agreeOnTime()
+	if err == nil {
+		err = n.proposeNothing(term)
+	}
+	if err != nil {
 		n.config.Logger.Info("leadership was not established", "term", term, "error", err)
 		n.leading.set(nil)
 		return false
@@ -154,7 +158,7 @@ func (n *Node) leaderTerm() (uint64, bool) {
 // Raft, since that does not reach the state machine, whose applied index would
 // then stay behind the commit index.
 func (n *Node) proposeNothing(term uint64) error {
-	nothing := &fsmpb.Command{FenceTerm: term, Time: n.clock.now()}
+	nothing := &fsmpb.Command{FenceTerm: term, Time: n.clock.forLog()}
 	nothing.Version = fsm.Needs(nothing)
 	data, err := fsm.Encode(nothing)
 	if err != nil {

@@ -194,6 +194,7 @@ var termKey = []byte("CurrentTerm")
 // start starts Raft and what watches it.
 func (n *Node) start() error {
 	n.clock = newClusterClock(n.config.Clock, n.store.Time())
+	n.clock.trusted = n.config.PeerTime == nil
 	machine := &stateMachine{store: n.store, after: n.applied, before: func() func() {
 		return n.stores.log.watch("apply a batch")
 	}}

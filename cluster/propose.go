@@ -40,7 +40,7 @@ func (n *Node) Propose(ctx context.Context, cmd *fsmpb.Command) (fsm.Result, err
 	if cmd.Version = n.format.needs(cmd); cmd.Version > n.CommandVersion() {
 		return fsm.Result{}, fmt.Errorf("%w: %w", ErrNotProposed, ErrTooNew)
 	}
-	cmd.Time = n.clock.now()
+	cmd.Time = n.clock.forLog()
 	data, err := n.format.encode(cmd)
 	if err != nil {
 		return fsm.Result{Code: fsm.Invalid}, nil // an outcome, as it would be in the log

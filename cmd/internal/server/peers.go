@@ -3,7 +3,6 @@ package server
 import (
 	"context"
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -20,8 +19,12 @@ import (
 	"github.com/coffer-secrets/coffer/core"
 )
 
-// pathReadIndex is what followers call before a read.
-const pathReadIndex = "/read-index"
+// pathReadIndex is what followers call before a read, and pathTime a leader that
+// has just been started.
+const (
+	pathReadIndex = "/read-index"
+	pathTime      = "/time"
+)
 
 // peers is this node's end of the connections with others.
 type peers struct {
@@ -57,6 +60,7 @@ func openPeers(ctx context.Context, listener net.Listener, id, dir, advertise st
 	}
 	p := &peers{id: id, dir: dir, advertise: advertise, log: log.With("part", "peers"), mux: http.NewServeMux()}
 	p.mux.HandleFunc("POST "+pathReadIndex, p.answerReadIndex)
+	p.mux.HandleFunc("POST "+pathTime, p.answerTime)
 	p.port = wire.Open(ctx, wire.Config{
 		Listener: listener, Advertise: advertise, Member: p.member, Address: p.address, RPC: p.mux, Logger: p.log,
 	})
@@ -198,23 +202,57 @@ func (p *peers) answerReadIndex(w http.ResponseWriter, r *http.Request) {
 
 // readIndex asks the leader for the index to read at.
 func (p *peers) readIndex(ctx context.Context, leader string) (uint64, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, wire.URL(leader, pathReadIndex), http.NoBody)
-	if err != nil {
-		return 0, err
-	}
-	resp, err := p.port.Do(req)
-	if err != nil {
-		return 0, err
-	}
-	defer resp.Body.Close()
 	var answer [8]byte
-	if resp.StatusCode != http.StatusOK {
-		return 0, errors.New("the node asked does not lead: " + resp.Status)
-	}
-	if _, err := io.ReadFull(resp.Body, answer[:]); err != nil {
+	if err := p.call(ctx, leader, pathReadIndex, answer[:]); err != nil {
 		return 0, err
 	}
 	return binary.BigEndian.Uint64(answer[:]), nil
+}
+
+// answerTime tells another node what this one takes for cluster time.
+func (p *peers) answerTime(w http.ResponseWriter, _ *http.Request) {
+	p.mu.Lock()
+	n := p.node
+	p.mu.Unlock()
+	if n == nil {
+		w.WriteHeader(http.StatusServiceUnavailable)
+		return
+	}
+	told := n.Time()
+	answer := binary.BigEndian.AppendUint64(nil, uint64(told.Now)) // #nosec G115 -- read back the same way
+	if told.Live {
+		answer = append(answer, 1)
+	} else {
+		answer = append(answer, 0)
+	}
+	_, _ = w.Write(answer)
+}
+
+// time asks another node for its idea of cluster time.
+func (p *peers) time(ctx context.Context, member string) (cluster.PeerTime, error) {
+	var answer [9]byte
+	if err := p.call(ctx, member, pathTime, answer[:]); err != nil {
+		return cluster.PeerTime{}, err
+	}
+	return cluster.PeerTime{Now: int64(binary.BigEndian.Uint64(answer[:8])), Live: answer[8] == 1}, nil // #nosec G115 -- as it was written
+}
+
+// call asks another node for something of a known length.
+func (p *peers) call(ctx context.Context, member, path string, answer []byte) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, wire.URL(member, path), http.NoBody)
+	if err != nil {
+		return err
+	}
+	resp, err := p.port.Do(req)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		return fmt.Errorf("the node asked for %s does not know: %s", path, resp.Status)
+	}
+	_, err = io.ReadFull(resp.Body, answer)
+	return err
 }
 
 // listenCluster opens the socket for other nodes, and completes the address

@@ -49,10 +49,13 @@ func faults() []fault {
 				go func() { _ = n.ForceSnapshot(ctx) }()
 			}
 		}},
-		{"set a clock", func(_ context.Context, w *world) {
-			w.hosts[w.pick()].clock.set(time.Duration(w.rng.IntN(7200)-3600) * time.Second)
-		}},
+		{"set a clock", func(_ context.Context, w *world) { w.set(w.pick()) }},
 	}
+}
+
+// set sets the clock of a host up to an hour off.
+func (w *world) set(id string) {
+	w.hosts[id].clock.set(time.Duration(w.rng.IntN(7200)-3600) * time.Second)
 }
 
 func (w *world) isolate(id string) {

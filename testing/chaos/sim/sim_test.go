@@ -93,3 +93,25 @@ func TestLeases(t *testing.T) {
 	}
 	t.Logf("%d users, %d faults", users, faults)
 }
+
+// TestLeaseBugs is TestBugs for what leases rest on.
+func TestLeaseBugs(t *testing.T) {
+	t.Parallel()
+	for name, bugs := range map[string]sim.Bugs{
+		"users made before their leases":         {CreateFirst: true},
+		"a leader's own clock after it was down": {OwnTime: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			for seed := range uint64(40) {
+				s := leaseSchedule(seed)
+				s.Bugs = bugs
+				if _, err := runLeases(t, s); err != nil {
+					t.Logf("found with seed %d: %v", seed, err)
+					return
+				}
+			}
+			t.Error("no schedule found it")
+		})
+	}
+}

@@ -33,6 +33,8 @@ type Bugs struct {
 	// NoFence lets a deposed leader go on, and change what it likes. CreateFirst
 	// makes users before their leases are committed.
 	NoFence, CreateFirst bool
+	// OwnTime has a leader that was just started go by its own clock.
+	OwnTime bool
 	// ForgetLog loses, in a crash, the last entries that were durable.
 	ForgetLog bool
 }
@@ -119,12 +121,17 @@ func (w *world) begin(seed uint64, size int, bugs Bugs) error {
 func (w *world) start(id string) error {
 	h := w.hosts[id]
 	_, trans := raft.NewInmemTransportWithTimeout(raft.ServerAddress(id), sendTimeout)
-	n, err := cluster.OpenOn(cluster.Config{
+	config := cluster.Config{
 		Dir: "node", NodeID: id, Address: id, Transport: trans, Clock: h.clock, CacheBytes: 1 << 20,
 		ElectionTimeout: electionTimeout, TickInterval: w.tick, SnapshotInterval: time.Second, SnapshotThreshold: 40, TrailingLogs: 8,
 		ReadIndex: func(ctx context.Context, leader string) (uint64, error) { return w.readIndex(ctx, id, leader) },
+		PeerTime:  func(_ context.Context, member string) (cluster.PeerTime, error) { return w.timeOf(id, member) },
 		Fatal:     func(err error) { w.fatal(id, trans, err) },
-	}, h.disk, h.journal)
+	}
+	if w.bugs.OwnTime {
+		config.PeerTime = nil
+	}
+	n, err := cluster.OpenOn(config, h.disk, h.journal)
 	if err != nil {
 		return fmt.Errorf("sim: start %s: %w", id, err)
 	}
@@ -247,6 +254,14 @@ func (w *world) readIndex(ctx context.Context, from, leader string) (uint64, err
 		return 0, errUnreached
 	}
 	return index, err
+}
+
+func (w *world) timeOf(from, member string) (cluster.PeerTime, error) {
+	n := w.peer(from, member)
+	if n == nil {
+		return cluster.PeerTime{}, errUnreached
+	}
+	return n.Time(), nil
 }
 
 func (w *world) close() {
