@@ -121,7 +121,7 @@ func (s *Roles[T, R]) write(_ context.Context, req *engines.Request, tx engines.
 	return &engines.Response{Warnings: warnings}, tx.Put(s.Dir+name, value)
 }
 
-func (s *Roles[T, R]) remove(_ context.Context, req *engines.Request, tx engines.Tx) (*engines.Response, error) {
+func (s *Roles[T, R]) remove(_ context.Context, req *engines.Request, tx engines.Tx) (*engines.Response, error) { //nolint:unparam // a handler
 	name, err := Name(req, "name")
 	if err != nil {
 		return nil, err

@@ -268,12 +268,30 @@ func (s *static) take(v engines.Values, first bool) error {
 	if v.Has("username") && !slices.Contains(names, v.String("username")) {
 		names = append([]string{v.String("username")}, names...)
 	}
-	switch {
-	case first:
+	if first {
 		s.Usernames = names
 		if v.Has("db_name") {
 			s.Connection = v.String("db_name")
 		}
+		s.SkipImport, s.Own = v.Bool("skip_import_rotation"), v.String("self_managed_password") != ""
+	} else if err := s.keeps(v, names); err != nil {
+		return err
+	}
+	if v.Has("rotation_statements") {
+		s.Statements = v.Strings("rotation_statements")
+	}
+	if err := s.takeTimes(v); err != nil {
+		return err
+	}
+	if len(v.String("password"))+len(v.String("self_managed_password")) > maxURL {
+		return engines.Invalidf("the password is longer than %d bytes", maxURL)
+	}
+	return s.Credential.take(v)
+}
+
+// keeps refuses to change what cannot be changed.
+func (s *static) keeps(v engines.Values, names []string) error {
+	switch {
 	case len(names) > 0 && !slices.Equal(names, s.Usernames) && (v.Has("usernames") || !slices.Contains(s.Usernames, names[0])):
 		return engines.Invalidf("username cannot be changed: delete the static role, or write another one")
 	case v.Has("db_name") && v.String("db_name") != s.Connection:
@@ -283,28 +301,24 @@ func (s *static) take(v engines.Values, first bool) error {
 	case v.Has("password") || v.Has("self_managed_password"):
 		return engines.Invalidf("the password is Coffer's already: rotate-role changes it")
 	}
-	if v.Has("rotation_statements") {
-		s.Statements = v.Strings("rotation_statements")
-	}
-	if first {
-		s.SkipImport, s.Own = v.Bool("skip_import_rotation"), v.String("self_managed_password") != ""
-	}
-	if v.Has("rotation_period") && v.Has("rotation_schedule") && v.String("rotation_schedule") != "" {
+	return nil
+}
+
+// takeTimes takes when to rotate.
+func (s *static) takeTimes(v engines.Values) error {
+	scheduled := v.Has("rotation_schedule") && v.String("rotation_schedule") != ""
+	switch {
+	case v.Has("rotation_period") && scheduled:
 		return engines.Invalidf("rotation_period and rotation_schedule: give one of them")
-	}
-	if v.Has("rotation_period") {
+	case v.Has("rotation_period"):
 		s.Period, s.Schedule, s.Window = v.Duration("rotation_period"), "", 0
-	}
-	if v.Has("rotation_schedule") && v.String("rotation_schedule") != "" {
+	case scheduled:
 		s.Period, s.Schedule = 0, v.String("rotation_schedule")
 	}
 	if v.Has("rotation_window") {
 		s.Window = v.Duration("rotation_window")
 	}
-	if len(v.String("password"))+len(v.String("self_managed_password")) > maxURL {
-		return engines.Invalidf("the password is longer than %d bytes", maxURL)
-	}
-	return s.Credential.take(v)
+	return nil
 }
 
 // check tells what is wrong with a static role.
@@ -326,6 +340,13 @@ func (s *static) check(c *connection, name string) error {
 	if (s.SkipImport || s.Own) && (len(s.Usernames) > 1 || s.Credential.typ() != typePassword) {
 		return engines.Invalidf("skip_import_rotation and self_managed_password are for the password of one user")
 	}
+	if err := s.checkTimes(); err != nil {
+		return err
+	}
+	return checkStatements(c.plugin, "rotation_statements", s.Statements)
+}
+
+func (s *static) checkTimes() error {
 	switch {
 	case s.Schedule == "" && s.Period == 0:
 		return engines.Invalidf("rotation_period or rotation_schedule is missing")
@@ -336,12 +357,11 @@ func (s *static) check(c *connection, name string) error {
 	case s.Window != 0 && s.Window < leastWindow:
 		return engines.Invalidf("rotation_window has to be at least %s", leastWindow)
 	}
-	if s.Schedule != "" {
-		if _, err := parseSchedule(s.Schedule); err != nil {
-			return err
-		}
+	if s.Schedule == "" {
+		return nil
 	}
-	return checkStatements(c.plugin, "rotation_statements", s.Statements)
+	_, err := parseSchedule(s.Schedule)
+	return err
 }
 
 // deleteStatic forgets a static role. The user keeps its password.

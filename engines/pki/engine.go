@@ -107,14 +107,14 @@ func (e *engine) issueRoutes() []engines.Route {
 func (e *engine) makeRoutes() []engines.Route {
 	root := slices.Concat(certFields(), subjectFields(), keyKindFields("rsa"), newKeyFields(), caFields(), issuerNameField())
 	intermediate := slices.Concat(certFields(), subjectFields(), keyKindFields("rsa"), newKeyFields(), requestFields())
-	make := func(pattern, help string, fields []engines.Field, h engines.Handler) engines.Route {
+	route := func(pattern, help string, fields []engines.Field, h engines.Handler) engines.Route {
 		return engines.Route{
 			Pattern: pattern, Help: help, Fields: slices.Concat([]engines.Field{{Name: "exported", Help: "internal, exported for an answer with the private key, or existing for key_ref."}}, fields),
 			Ops: []engines.Op{{Do: engines.Update, Trait: engines.Writes, Handler: h, Ahead: makingKey}},
 		}
 	}
 	bundle := []engines.Field{{Name: "pem_bundle", Help: "Certificates and private keys in PEM.", Secret: true}}
-	cross := make("intermediate/cross-sign", "Make a CSR of a key that is here, to have it signed by another CA too.", intermediate, e.crossSign)
+	cross := route("intermediate/cross-sign", "Make a CSR of a key that is here, to have it signed by another CA too.", intermediate, e.crossSign)
 	cross.Fields[0].Default, cross.Ops[0].Ahead = "existing", nil
 	signed := slices.Concat([]engines.Field{csrField()}, certFields(), subjectFields(), caFields(), issuerNameField(), []engines.Field{
 		{Name: "use_csr_values", Type: engines.Bool, Default: false, Help: "Take the subject and names from the CSR."},
@@ -125,11 +125,11 @@ func (e *engine) makeRoutes() []engines.Route {
 		{Name: "require_matching_certificate_algorithms", Type: engines.Bool, Default: false, Help: "Refuse one whose key is of another algorithm than the issuer's."},
 	}
 	out := []engines.Route{
-		make("root/generate/{exported}", "Make a root.", root, e.generateRoot(false)),
-		make("root/rotate/{exported}", "Make another root, to take over later.", root, e.generateRoot(true)),
-		make("issuers/generate/root/{exported}", "Make another root.", root, e.generateRoot(false)),
-		make("intermediate/generate/{exported}", "Make a key and a CSR for another CA.", intermediate, e.generateIntermediate),
-		make("issuers/generate/intermediate/{exported}", "Make a key and a CSR for another CA.", intermediate, e.generateIntermediate),
+		route("root/generate/{exported}", "Make a root.", root, e.generateRoot(false)),
+		route("root/rotate/{exported}", "Make another root, to take over later.", root, e.generateRoot(true)),
+		route("issuers/generate/root/{exported}", "Make another root.", root, e.generateRoot(false)),
+		route("intermediate/generate/{exported}", "Make a key and a CSR for another CA.", intermediate, e.generateIntermediate),
+		route("issuers/generate/intermediate/{exported}", "Make a key and a CSR for another CA.", intermediate, e.generateIntermediate),
 		cross,
 		{Pattern: "intermediate/set-signed", Help: "Take what was made of a CSR of here.", Fields: []engines.Field{{Name: "certificate", Help: "The certificate, and those above it, in PEM."}}, Ops: write(e.importBundle("certificate", true))},
 		{Pattern: "issuers/import/cert", Help: "Import certificates of issuers.", Fields: bundle, Ops: write(e.importBundle("pem_bundle", false))},

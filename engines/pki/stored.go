@@ -32,7 +32,7 @@ const (
 func putCertificate(tx engines.Tx, c *x509.Certificate, issuerID, group string) error {
 	row := make([]byte, 0, storedHead+len(c.Raw))
 	row = append(row, storedVersion)
-	row = binary.BigEndian.AppendUint64(row, uint64(c.NotAfter.Unix())) //nolint:gosec // it comes back as it went
+	row = binary.BigEndian.AppendUint64(row, uint64(c.NotAfter.Unix()))
 	row = append(append(append(row, issuerID...), group...), c.Raw...)
 	if len(row) != storedHead+len(c.Raw) {
 		return engines.Internal(errors.New("an issuer's id or group has another length"))
@@ -45,7 +45,7 @@ func decodeStored(row []byte) (*stored, error) {
 		return nil, engines.Internal(errors.New("a certificate's row is malformed"))
 	}
 	return &stored{
-		end:    time.Unix(int64(binary.BigEndian.Uint64(row[1:])), 0).UTC(), //nolint:gosec // as above
+		end:    time.Unix(int64(binary.BigEndian.Uint64(row[1:])), 0).UTC(),
 		issuer: string(row[9 : 9+idBytes]), group: string(row[9+idBytes : storedHead]), der: row[storedHead:],
 	}, nil
 }

@@ -8,7 +8,7 @@ import (
 	"github.com/coffer-secrets/coffer/testing/bench/load"
 )
 
-const newToken = `{"policies":["default"],"ttl":"1h"}`
+const newToken = `{"policies":["default"],"ttl":"1h"}` // #nosec G101 -- a request for one
 
 func tokenCreate(a *admin, _ int) (script, error) {
 	create := load.Message(http.MethodPost, "/v1/auth/token/create", a.target.token, newToken)

@@ -150,14 +150,19 @@ func (r *rig) measure(ctx context.Context, w work, conns int, can []able) error 
 	if err != nil {
 		return err
 	}
-	defer stopFloor()
+	stops := []func(){stopFloor}
+	defer func() {
+		for _, stop := range stops {
+			stop()
+		}
+	}()
 	crews := []*crew{{name: w.floor, workers: floor}}
 	for _, t := range can {
 		list, stop, err := callers(ctx, t.target, w.node, conns, t.script)
 		if err != nil {
 			return err
 		}
-		defer stop()
+		stops = append(stops, stop)
 		crews = append(crews, &crew{name: t.name, workers: list, pid: t.pid})
 	}
 	for round := range r.rounds + 1 {

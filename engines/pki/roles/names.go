@@ -134,18 +134,21 @@ func (d *names) allows(text string) bool {
 	case d.DisplayName && d.display != "" && d.isDisplayName(n):
 		return true
 	}
+	return slices.ContainsFunc(d.allowed, func(a allowed) bool { return d.covers(a, n) })
+}
+
+// covers reports whether an allowed domain allows a name.
+func (d *names) covers(a allowed, n name) bool {
 	whole, host := strings.ToLower(n.whole), strings.ToLower(n.host)
-	return slices.ContainsFunc(d.allowed, func(a allowed) bool {
-		switch {
-		case d.Bare && (whole == a.domain || n.email && host == a.domain):
-			return true
-		case d.Subdomains && strings.HasSuffix(host, "."+a.domain):
-			return true
-		case d.Subdomains && n.wildcard && host == a.domain:
-			return true
-		}
-		return a.globs && strings.Contains(a.domain, "*") && globbed(a.domain, whole)
-	})
+	switch {
+	case d.Bare && (whole == a.domain || n.email && host == a.domain):
+		return true
+	case d.Subdomains && strings.HasSuffix(host, "."+a.domain):
+		return true
+	case d.Subdomains && n.wildcard && host == a.domain:
+		return true
+	}
+	return a.globs && strings.Contains(a.domain, "*") && globbed(a.domain, whole)
 }
 
 func (d *names) isLocal(n name) bool {

@@ -62,7 +62,7 @@ type canvas struct {
 	scale func(x float64) float64
 }
 
-func (c *canvas) printf(format string, args ...any) { fmt.Fprintf(c, format, args...) }
+func (c *canvas) printf(format string, args ...any) { _, _ = fmt.Fprintf(c, format, args...) }
 
 func (c *canvas) row(i int) float64 {
 	y := float64(plotTop)

@@ -21,15 +21,15 @@ func faults() []fault {
 		{"isolate the leader", func(_ context.Context, w *world) { w.isolate(w.leader()) }},
 		{"cut one way", func(_ context.Context, w *world) {
 			if from, to := w.pick(), w.pick(); from != to {
-				w.sever(from, to, true)
+				w.sever(from, to)
 			}
 		}},
 		{"bridge", func(_ context.Context, w *world) { // only the first reaches all
 			w.healAll()
 			at := w.rng.IntN(len(w.ids))
 			a, b := w.ids[(at+1)%len(w.ids)], w.ids[(at+2)%len(w.ids)]
-			w.sever(a, b, true)
-			w.sever(b, a, true)
+			w.sever(a, b)
+			w.sever(b, a)
 		}},
 		{"kill", func(_ context.Context, w *world) { w.crash(w.pick(), false) }},
 		{"kill the leader", func(_ context.Context, w *world) { w.crash(w.leader(), false) }},
@@ -61,8 +61,8 @@ func (w *world) set(id string) {
 func (w *world) isolate(id string) {
 	for _, other := range w.ids {
 		if other != id {
-			w.sever(id, other, true)
-			w.sever(other, id, true)
+			w.sever(id, other)
+			w.sever(other, id)
 		}
 	}
 }

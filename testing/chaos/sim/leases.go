@@ -125,7 +125,7 @@ func (e *estate) open() error {
 	if err != nil {
 		return err
 	}
-	e.root, e.key = made.RootToken, made.Keys.Hex[0]
+	e.root, e.key = made.RootToken, made.Hex[0]
 	for _, id := range e.ids {
 		h := e.hosts[id]
 		if err := h.node.WaitApplied(ctx, e.hosts[e.ids[0]].node.Status().Applied); err != nil {

@@ -171,11 +171,11 @@ func (w *world) connectLocked() {
 	}
 }
 
-// sever cuts, or heals, one direction between two hosts.
-func (w *world) sever(from, to string, cut bool) {
+// sever cuts one direction between two hosts.
+func (w *world) sever(from, to string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.cut[[2]string{from, to}] = cut
+	w.cut[[2]string{from, to}] = true
 	w.connectLocked()
 }
 
