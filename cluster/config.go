@@ -84,9 +84,10 @@ type Config struct {
 	// ReadIndex asks the node that leads, named by its id, for what its ReadIndex
 	// returns; nil: only the leader reads.
 	ReadIndex func(ctx context.Context, leader string) (uint64, error)
-	// PeerTime asks another member, named by its id, for its Time; nil: the wall
-	// clock of this node tells how long it was down.
-	PeerTime func(ctx context.Context, member string) (PeerTime, error)
+	// PeerTime asks another member, named by its id, for its Time, and waits no
+	// longer than it is told; nil: the wall clock of this node tells how long it was
+	// down.
+	PeerTime func(member string, within time.Duration) (PeerTime, error)
 	// Knows is the newest version of the format of commands that another member
 	// says it knows; 0: nothing is known of it. nil: of none.
 	Knows func(member string) uint32

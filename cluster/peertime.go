@@ -1,7 +1,6 @@
 package cluster
 
 import (
-	"context"
 	"fmt"
 	"slices"
 	"time"
@@ -28,8 +27,7 @@ func (n *Node) agreeOnTime() error {
 		return nil
 	}
 	peers, needed := n.quorum()
-	ctx, cancel := context.WithTimeout(context.Background(), 2*n.config.ElectionTimeout)
-	defer cancel()
+	within := 2 * n.config.ElectionTimeout
 	type answer struct {
 		told PeerTime
 		err  error
@@ -37,12 +35,14 @@ func (n *Node) agreeOnTime() error {
 	answers := make(chan answer, len(peers))
 	for _, id := range peers {
 		go func() {
-			told, err := n.config.PeerTime(ctx, string(id))
+			told, err := n.config.PeerTime(string(id), within)
 			answers <- answer{told, err}
 		}()
 	}
 	soon := time.NewTimer(n.config.ElectionTimeout / 2) // for those who are slow, or away
 	defer soon.Stop()
+	last := time.NewTimer(within)
+	defer last.Stop()
 	heard, live, best := 0, false, int64(0)
 	walls := []int64{n.clock.now()}
 	for left := len(peers); left > 0; {
@@ -61,7 +61,7 @@ func (n *Node) agreeOnTime() error {
 			if heard >= needed {
 				left = 0
 			}
-		case <-ctx.Done():
+		case <-last.C:
 			left = 0
 		case <-n.closing:
 			return ErrClosed

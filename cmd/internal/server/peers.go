@@ -35,6 +35,7 @@ type peers struct {
 	advertise string
 	log       *slog.Logger
 	mux       *http.ServeMux
+	life      context.Context //nolint:containedctx // of what a node asks by itself
 
 	// gossip tells of the others, once it has been started.
 	gossip atomic.Pointer[gossip.Gossip]
@@ -58,7 +59,7 @@ func openPeers(ctx context.Context, listener net.Listener, id, dir, advertise st
 	if identity != nil && identity.Node != id {
 		return nil, fmt.Errorf("the certificate in %s is that of node %q, and this is %q: node_id cannot change", dir, identity.Node, id)
 	}
-	p := &peers{id: id, dir: dir, advertise: advertise, log: log.With("part", "peers"), mux: http.NewServeMux()}
+	p := &peers{life: ctx, id: id, dir: dir, advertise: advertise, log: log.With("part", "peers"), mux: http.NewServeMux()}
 	p.mux.HandleFunc("POST "+pathReadIndex, p.answerReadIndex)
 	p.mux.HandleFunc("POST "+pathTime, p.answerTime)
 	p.port = wire.Open(ctx, wire.Config{
@@ -229,7 +230,9 @@ func (p *peers) answerTime(w http.ResponseWriter, _ *http.Request) {
 }
 
 // time asks another node for its idea of cluster time.
-func (p *peers) time(ctx context.Context, member string) (cluster.PeerTime, error) {
+func (p *peers) time(member string, within time.Duration) (cluster.PeerTime, error) {
+	ctx, cancel := context.WithTimeout(p.life, within)
+	defer cancel()
 	var answer [9]byte
 	if err := p.call(ctx, member, pathTime, answer[:]); err != nil {
 		return cluster.PeerTime{}, err

@@ -164,7 +164,7 @@ func (s *Server) openNode(ctx context.Context) error {
 		return errors.Join(err, socket.Close())
 	}
 	s.later(s.peers.port.Close)
-	opened, err := cluster.Open(cluster.Config{ //nolint:contextcheck // the node outlives the start
+	opened, err := cluster.Open(cluster.Config{
 		Dir: storage.Path, NodeID: id, Address: clusterHost(s.cfg.ClusterAddr), LogStore: storage.LogStore,
 		Transport: s.peers.port.RaftTransport(), ReadIndex: s.peers.readIndex, PeerTime: s.peers.time, Knows: func(member string) uint32 { return s.peers.told(member).Commands },
 		Logger: s.log.Logger, Fatal: func(err error) { s.fatal <- err },

@@ -125,7 +125,7 @@ func (w *world) start(id string) error {
 		Dir: "node", NodeID: id, Address: id, Transport: trans, Clock: h.clock, CacheBytes: 1 << 20,
 		ElectionTimeout: electionTimeout, TickInterval: w.tick, SnapshotInterval: time.Second, SnapshotThreshold: 40, TrailingLogs: 8,
 		ReadIndex: func(ctx context.Context, leader string) (uint64, error) { return w.readIndex(ctx, id, leader) },
-		PeerTime:  func(_ context.Context, member string) (cluster.PeerTime, error) { return w.timeOf(id, member) },
+		PeerTime:  func(member string, _ time.Duration) (cluster.PeerTime, error) { return w.timeOf(id, member) },
 		Fatal:     func(err error) { w.fatal(id, trans, err) },
 	}
 	if w.bugs.OwnTime {
