@@ -70,6 +70,7 @@ func TestDeposedLeader(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.propose(identified(old, "k", "before"))
+	w.settled() // a node votes for none that it has not been told of
 	w.isolate(id, true)
 	doubtful, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
