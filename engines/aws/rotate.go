@@ -267,7 +267,9 @@ func (e *engine) makeNext(ctx context.Context, r *engines.Reach, c *root) (*root
 	next, err := a.newKey(ctx, nil)
 	if err != nil {
 		failed := failure("the new key of the user of config/root", err)
-		if refusal(err) != nil { // nothing of it is left to be taken on
+		// Nothing of it is left to be taken on, unless a key that a leader before
+		// this one asked for came late, and takes the place: it is removed next time.
+		if refusal(err) != nil && !is(err, "LimitExceeded") {
 			_, err = turn(ctx, r, func(now *root) error {
 				if !c.same(now) {
 					return errChanged
