@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 
 	"github.com/coffer-secrets/coffer/engines"
+	"github.com/coffer-secrets/coffer/engines/outcomes"
 )
 
 // Type is the engine's type.
@@ -23,12 +24,12 @@ const (
 // engine is what all mounts share.
 type engine struct {
 	clients  *clients
-	outcomes *outcomes
+	outcomes *outcomes.Outcomes[string]
 }
 
 // New returns the engine.
 func New() *engines.Engine {
-	e := &engine{clients: newClients(), outcomes: newOutcomes()}
+	e := &engine{clients: newClients(), outcomes: outcomes.New[string]()}
 	return &engines.Engine{
 		Type: Type, Class: engines.ClassSecret, Help: "Make credentials of Amazon Web Services that are gone when their lease ends.",
 		Table: func(engines.Mount) (*engines.Table, error) {

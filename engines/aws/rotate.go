@@ -2,6 +2,7 @@ package aws
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"slices"
 	"time"
@@ -22,6 +23,8 @@ const (
 	takenWithin = time.Minute
 	// maxWaiting bounds how many requests wait for one rotation.
 	maxWaiting = 32
+	// waitFor bounds how long a request waits for what goes on without it.
+	waitFor = time.Minute
 )
 
 // errChanged says that somebody else changed what Due works on.
@@ -102,7 +105,7 @@ func (e *engine) rotateRoot(_ context.Context, req *engines.Request, tx engines.
 		}
 		c.Rotation = &rotation{Before: have.ids}
 	}
-	id := newID()
+	id := rand.Text()
 	c.Rotation.IDs = append(c.Rotation.IDs, id)
 	if len(c.Rotation.IDs) > maxWaiting {
 		return nil, engines.Errorf(engines.KindRateLimited, "%d requests wait for the rotation that is under way", maxWaiting)
@@ -112,7 +115,7 @@ func (e *engine) rotateRoot(_ context.Context, req *engines.Request, tx engines.
 	}
 	out := new(rotated)
 	return &engines.Response{Data: out, Then: func(ctx context.Context) error {
-		key, err := e.outcomes.wait(ctx, id)
+		key, err := e.outcomes.Wait(ctx, id, waitFor)
 		out.AccessKey = key
 		return err
 	}}, nil
@@ -131,7 +134,7 @@ func (e *engine) rotateDue(ctx context.Context, r *engines.Reach) error {
 	}
 	err = e.rotate(ctx, r, c)
 	if err != nil {
-		e.outcomes.tell(c.Rotation.IDs, "", err)
+		e.outcomes.Tell(c.Rotation.IDs, "", err)
 	}
 	return err
 }
@@ -237,7 +240,7 @@ func (e *engine) rotate(ctx context.Context, r *engines.Reach, c *root) error {
 		return nil
 	})
 	if err == nil {
-		e.outcomes.tell(ids, c.Key.ID, nil)
+		e.outcomes.Tell(ids, c.Key.ID, nil)
 	}
 	return err
 }
@@ -264,7 +267,7 @@ func (e *engine) makeNext(ctx context.Context, r *engines.Reach, c *root) (*root
 			return nil, failure("a key that was made and lost", err)
 		}
 	}
-	next, err := a.newKey(ctx, nil)
+	next, err := a.newKey(ctx, nil, func(made *pair) *api { return e.clients.with(c, staticKey(*made)) })
 	if err != nil {
 		failed := failure("the new key of the user of config/root", err)
 		// Nothing of it is left to be taken on, unless a key that a leader before
@@ -309,12 +312,41 @@ func (e *engine) stillThere(ctx context.Context, r *engines.Reach, c *root) (*ro
 	})
 }
 
-func (a *api) newKey(ctx context.Context, name *string) (*pair, error) {
-	got, err := a.iam.CreateAccessKey(ctx, &iam.CreateAccessKeyInput{UserName: name})
-	if err != nil {
-		return nil, err
+// newKey makes a key. A lead may end while AWS is asked, and AWS may make the key
+// later, when the next leader has long made another: so the call goes on without
+// the caller, and the key that nobody waits for any more is removed by who as
+// tells.
+func (a *api) newKey(ctx context.Context, name *string, as func(made *pair) *api) (*pair, error) {
+	type answer struct {
+		made *pair
+		err  error
 	}
-	return &pair{aws.ToString(got.AccessKey.AccessKeyId), aws.ToString(got.AccessKey.SecretAccessKey)}, nil
+	done := make(chan answer)
+	go func() {
+		late, cancel := context.WithTimeout(context.WithoutCancel(ctx), takenWithin)
+		defer cancel()
+		var got answer
+		out, err := a.iam.CreateAccessKey(late, &iam.CreateAccessKeyInput{UserName: name})
+		if got.err = err; err == nil {
+			got.made = &pair{aws.ToString(out.AccessKey.AccessKeyId), aws.ToString(out.AccessKey.SecretAccessKey)}
+		}
+		select {
+		case done <- got:
+			return
+		case <-ctx.Done():
+		}
+		for attempt := 0; got.made != nil; attempt++ { // a key is taken some time after it was made
+			if as(got.made).dropKey(late, name, got.made.ID) == nil || wait(late, pause(attempt)) != nil {
+				return
+			}
+		}
+	}()
+	select {
+	case got := <-done:
+		return got.made, got.err
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
 }
 
 // forget removes a key that certainly was not committed, because what it is for

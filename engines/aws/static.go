@@ -2,6 +2,7 @@ package aws
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"regexp"
 	"slices"
@@ -212,9 +213,9 @@ func (e *engine) writeStatic(_ context.Context, req *engines.Request, tx engines
 		return &engines.Response{Data: s.data(name)}, errors.Join(store(tx, staticDir+name, s), tx.Schedule(staticDir+name, s.Rotated.Add(s.Period)))
 	}
 	if s.Born == "" {
-		s.Born = newID()
+		s.Born = rand.Text()
 	}
-	id := newID()
+	id := rand.Text()
 	if s.IDs = append(s.IDs, id); len(s.IDs) > maxWaiting {
 		return nil, engines.Errorf(engines.KindRateLimited, "%d requests wait for the first key", maxWaiting)
 	}
@@ -222,7 +223,7 @@ func (e *engine) writeStatic(_ context.Context, req *engines.Request, tx engines
 		return nil, err
 	}
 	return &engines.Response{Data: s.data(name), Then: func(ctx context.Context) error {
-		_, err := e.outcomes.wait(ctx, id)
+		_, err := e.outcomes.Wait(ctx, id, waitFor)
 		return err
 	}}, nil
 }
@@ -234,7 +235,7 @@ func (e *engine) deleteStatic(_ context.Context, req *engines.Request, tx engine
 	if err != nil || s == nil {
 		return nil, err
 	}
-	id := newID()
+	id := rand.Text()
 	d := dropped{static: *s}
 	for _, key := range []*pair{s.Current, s.Next} {
 		if key != nil {
@@ -247,7 +248,7 @@ func (e *engine) deleteStatic(_ context.Context, req *engines.Request, tx engine
 		return nil, err
 	}
 	return &engines.Response{Then: func(ctx context.Context) error {
-		_, err := e.outcomes.wait(ctx, id)
+		_, err := e.outcomes.Wait(ctx, id, waitFor)
 		return err
 	}}, nil
 }
@@ -284,7 +285,7 @@ func (e *engine) dropDue(ctx context.Context, r *engines.Reach, id string) error
 			return errors.Join(tx.Delete(dropDir+id), tx.Schedule(dropDir+id, time.Time{}))
 		})
 	}
-	e.outcomes.tell(d.IDs, "", err)
+	e.outcomes.Tell(d.IDs, "", err)
 	return err
 }
 
@@ -325,7 +326,7 @@ func (e *engine) staticDue(ctx context.Context, r *engines.Reach, name string) e
 		// What AWS refuses at first is not kept.
 		err = errors.Join(err, w.drop(ctx))
 	}
-	e.outcomes.tell(w.s.IDs, "", err)
+	e.outcomes.Tell(w.s.IDs, "", err)
 	return err
 }
 
@@ -419,7 +420,7 @@ func (w *work) next(ctx context.Context) error {
 		}
 		keys = slices.Delete(keys, at, at+1)
 	}
-	made, err := a.newKey(ctx, &w.s.Username)
+	made, err := a.newKey(ctx, &w.s.Username, func(*pair) *api { return a })
 	if err != nil {
 		return failure("the new key of the static role's user", err)
 	}

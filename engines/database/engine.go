@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/coffer-secrets/coffer/engines"
+	"github.com/coffer-secrets/coffer/engines/outcomes"
 )
 
 // Type is the engine's type.
@@ -18,13 +19,13 @@ type engine struct {
 	fields  []engines.Field
 	pools   *pools
 	// outcomes are for requests that wait for what Due does.
-	outcomes *outcomes
+	outcomes *outcomes.Outcomes[struct{}]
 }
 
 // New returns the engine with the kinds of databases that it knows. If two have a
 // name in common, it cannot be mounted.
 func New(plugins ...*Plugin) *engines.Engine {
-	e := &engine{plugins: make(map[string]*Plugin), pools: newPools(time.Now), outcomes: newOutcomes()}
+	e := &engine{plugins: make(map[string]*Plugin), pools: newPools(time.Now), outcomes: outcomes.New[struct{}]()}
 	var twice error
 	for _, p := range plugins {
 		for _, name := range p.Names {

@@ -33,7 +33,7 @@ func (e *engine) due(ctx context.Context, r *engines.Reach, scheduled string) er
 		err = w.run(ctx)
 	}
 	if w.s != nil {
-		e.outcomes.tell(w.s.Orders, err)
+		e.outcomes.Tell(w.s.Orders, struct{}{}, err)
 	}
 	return err
 }

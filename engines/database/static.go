@@ -18,7 +18,11 @@ import (
 )
 
 const (
-	staticDir = "static-roles/"
+	// waitFor bounds how long a request waits for what Due does for it, and
+	// maxWaiting how many wait for one static role.
+	waitFor    = 45 * time.Second
+	maxWaiting = 64
+	staticDir  = "static-roles/"
 	// takenDir says which static role a user of a connection is of.
 	takenDir = "static-users/"
 
@@ -259,7 +263,10 @@ func (e *engine) order(tx engines.Tx, s *static, name string, now time.Time) (*e
 	if err := s.store(tx, name, now); err != nil {
 		return nil, err
 	}
-	return &engines.Response{Then: func(ctx context.Context) error { return e.outcomes.wait(ctx, id) }}, nil
+	return &engines.Response{Then: func(ctx context.Context) error {
+		_, err := e.outcomes.Wait(ctx, id, waitFor)
+		return err
+	}}, nil
 }
 
 // take takes what the request gives.
