@@ -105,7 +105,10 @@ func (u *Unsealed) handle(ctx context.Context, in *Inbound) (*Outbound, error) {
 // transact runs the request in a transaction of its own.
 func (u *Unsealed) transact(ctx context.Context, d *decoded) (out *Outbound, err error) {
 	follower := d.in.Place.Follower
-	if reads(d.in) || follower && u.computes(d) {
+	// What may have been tried before is looked for first (commit): a read counts a
+	// use of its token, and may have had the last one.
+	tried := d.in.Place.Tried && !follower
+	if !tried && reads(d.in) || follower && u.computes(d) {
 		err = u.store.ViewOf(ctx, d.in.Age, func(tx *state.Tx) (err error) {
 			out, err = u.serve(ctx, tx, d, true)
 			return err

@@ -245,6 +245,14 @@ func TestLostAnswers(t *testing.T) {
 	if left := follower.Must(200, kit.Request{Path: "auth/token/lookup-self", Token: uses}).At("data", "num_uses"); fmt.Sprint(left) == "2" {
 		t.Error("the use was not counted")
 	}
+	// The last use is one too, whatever it reads.
+	last := follower.Put("auth/token/create", body{"num_uses": 1, "policies": []string{"default"}}).Text("auth", "client_token")
+	lose(1)
+	follower.Must(200, kit.Request{Path: "auth/token/lookup-self", Token: last})
+	if lost.Load() >= 0 {
+		t.Error("no answer to a read was lost")
+	}
+	follower.Must(403, kit.Request{Path: "auth/token/lookup-self", Token: last})
 	// Revoking itself takes the token along that asked.
 	lose(1)
 	follower.Must(204, kit.Request{Method: "PUT", Path: "auth/token/revoke-self", Token: token})
