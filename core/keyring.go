@@ -14,8 +14,9 @@ import (
 	"github.com/coffer-secrets/coffer/seal"
 )
 
-// countStep is how many encryptions may be forgotten by a crash.
-const countStep = 1 << 24
+// countStep is how many encryptions are recorded ahead: after a crash they count
+// as done, so that a key is never used more often than it is said to be.
+const countStep = 1 << 18
 
 // changeKeyring runs change on the present keyring and commits what it
 // returns, sealed under rootKey. The caller holds keyMu.
@@ -39,6 +40,10 @@ func (u *Unsealed) changeKeyring(ctx context.Context, rootKey []byte, more map[s
 		if present, err = seal.OpenKeyring(u.rootKey, sealed); err != nil {
 			return engines.Internal(err)
 		}
+		// What a leader of before has recorded counts before more is added.
+		if err := u.barrier.Install(present); err != nil {
+			return engines.Internal(err)
+		}
 		if changed, err = change(present); err != nil {
 			return engines.Internal(err)
 		}
@@ -53,7 +58,7 @@ func (u *Unsealed) changeKeyring(ctx context.Context, rootKey []byte, more map[s
 	if err != nil {
 		return err
 	}
-	if err := u.barrier.Install(changed); err != nil {
+	if err := u.barrier.InstallOwn(changed); err != nil {
 		return engines.Internal(err)
 	}
 	return nil
@@ -76,25 +81,22 @@ func (u *Unsealed) rotate(ctx context.Context) error {
 	u.keyMu.Lock()
 	defer u.keyMu.Unlock()
 	now := u.store.Now()
-	err := u.changeKeyring(ctx, u.rootKey, nil, func(k *seal.Keyring) (*seal.Keyring, error) {
+	return u.changeKeyring(ctx, u.rootKey, nil, func(k *seal.Keyring) (*seal.Keyring, error) {
 		active := k.Active()
 		return k.WithEncryptions(active.Number, u.barrier.Encryptions()).Rotate(rand.Reader, now)
 	})
-	u.counted = 0
-	return err
 }
 
-// keepCount stores how often the active key has been used, every so often.
+// keepCount records how often the active key may have been used by the time that
+// more is recorded.
 func (u *Unsealed) keepCount(ctx context.Context) error {
 	u.keyMu.Lock()
 	defer u.keyMu.Unlock()
-	used := u.barrier.Encryptions()
-	if used-min(used, u.counted) < countStep {
+	if u.barrier.Recorded() >= u.barrier.Encryptions()+countStep/2 {
 		return nil
 	}
-	u.counted = used
 	return u.changeKeyring(ctx, u.rootKey, nil, func(k *seal.Keyring) (*seal.Keyring, error) {
-		return k.WithEncryptions(k.Active().Number, used), nil
+		return k.WithEncryptions(k.Active().Number, u.barrier.Encryptions()+countStep), nil
 	})
 }
 

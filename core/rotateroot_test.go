@@ -1,6 +1,7 @@
 package core_test
 
 import (
+	"encoding/json"
 	"net/http"
 	"testing"
 
@@ -26,4 +27,34 @@ func TestRotateRootKey(t *testing.T) {
 	}
 	shared := kit.New(t)
 	refused(t, shared.Do(kit.Request{Method: http.MethodPut, Path: "sys/rotate/root"}), 400, "rotate/root/init")
+}
+
+// A node that ends without a word has not sealed more than is on record: what it
+// may have sealed counts as done.
+func TestCrashForgetsNoEncryptions(t *testing.T) {
+	t.Parallel()
+	s := kit.New(t)
+	s.Mount("kv", "kv", nil)
+	count := func() int64 {
+		text, ok := s.Get("sys/key-status").At("data", "encryptions").(json.Number)
+		n, err := text.Int64()
+		if !ok || err != nil {
+			t.Fatalf("the count is %v: %v", text, err)
+		}
+		return n
+	}
+	before := int64(0)
+	for range 2 {
+		eventually(t, func() bool { s.Put("kv/a", body{"v": "w"}); return count() > before })
+		before = count()
+		s.Restart()
+		s.Unseal()
+		if now := count(); now < before {
+			t.Fatalf("%d encryptions after a crash, %d before", now, before)
+		}
+	}
+	s.Put("sys/rotate", nil)
+	if now := count(); now >= before {
+		t.Errorf("a new key begins with %d encryptions", now)
+	}
 }

@@ -48,7 +48,6 @@ type Unsealed struct {
 	// keyMu guards the root key and orders the changes of the keyring's row.
 	keyMu   sync.Mutex
 	rootKey []byte
-	counted uint64
 
 	work
 }

@@ -69,8 +69,15 @@ func newAEADs(k *Keyring, have []cipher.AEAD) ([]cipher.AEAD, error) {
 
 // Install replaces the keyring by a copy of k, which must have every key of the
 // present one: a rotated keyring, or the same. Operations under way finish with
-// the keys they began with.
-func (b *Barrier) Install(k *Keyring) error {
+// the keys they began with. What k has recorded as sealed under its active term,
+// and the present one has not, others have sealed or may: it counts as sealed.
+func (b *Barrier) Install(k *Keyring) error { return b.install(k, false) }
+
+// InstallOwn is Install of a keyring that records what this barrier is to seal:
+// that is counted as it is used.
+func (b *Barrier) InstallOwn(k *Keyring) error { return b.install(k, true) }
+
+func (b *Barrier) install(k *Keyring, own bool) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.closed {
@@ -84,12 +91,24 @@ func (b *Barrier) Install(k *Keyring) error {
 		return err
 	}
 	rotated := len(k.terms) > len(b.keyring.terms)
+	recorded := b.keyring.Active().Encryptions
 	b.keyring.Zero()
 	b.keyring, b.aeads = k.clone(), aeads
-	if stored := k.Active().Encryptions; rotated || stored > b.encryptions.Load() {
+	stored := k.Active().Encryptions
+	if rotated || !own && stored > max(recorded, b.encryptions.Load()) {
 		b.encryptions.Store(stored)
 	}
 	return nil
+}
+
+// Recorded returns what the installed keyring records for its active term.
+func (b *Barrier) Recorded() uint64 {
+	b.mu.RLock()
+	defer b.mu.RUnlock()
+	if b.closed {
+		return 0
+	}
+	return b.keyring.Active().Encryptions
 }
 
 // Keyring returns a copy of the keyring in use, with the encryptions counted so
@@ -106,7 +125,8 @@ func (b *Barrier) Keyring() (*Keyring, error) {
 }
 
 // Encryptions returns how many values were sealed under the active term: what
-// the keyring recorded, and all since. At RotateAt the keyring should be rotated.
+// the keyring recorded when it came, and all since. At RotateAt the keyring should
+// be rotated.
 func (b *Barrier) Encryptions() uint64 { return b.encryptions.Load() }
 
 // SealValue seals plaintext for a place (the sealed name, or whatever else

@@ -172,6 +172,33 @@ func TestEncryptionsAreCounted(t *testing.T) {
 	}
 }
 
+// What is recorded ahead counts as it is used, by whoever recorded it; for all
+// others, and after a crash, it counts at once.
+func TestEncryptionsAreRecordedAhead(t *testing.T) {
+	t.Parallel()
+	k := newKeyring(t)
+	leader, other := newBarrier(t, k), newBarrier(t, k)
+	ahead := k.WithEncryptions(1, 1000)
+	if err := leader.InstallOwn(ahead); err != nil {
+		t.Fatal(err)
+	}
+	sealValue(t, leader, "", "")
+	for range 2 { // it is told of its own keyring too
+		if err := errors.Join(leader.Install(ahead), other.Install(ahead)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if leader.Encryptions() != 1 || leader.Recorded() != 1000 || other.Encryptions() != 1000 {
+		t.Errorf("counted %d of %d, and elsewhere %d", leader.Encryptions(), leader.Recorded(), other.Encryptions())
+	}
+	if err := leader.Install(k.WithEncryptions(1, 3000)); err != nil || leader.Encryptions() != 3000 {
+		t.Errorf("counted %d, want what another leader recorded: %v", leader.Encryptions(), err)
+	}
+	if b := newBarrier(t, ahead); b.Encryptions() != 1000 {
+		t.Errorf("counted %d after a restart", b.Encryptions())
+	}
+}
+
 func TestExhaustedKeySealsNothing(t *testing.T) {
 	t.Parallel()
 	k := newKeyring(t).WithEncryptions(1, seal.MaxEncryptions-1)

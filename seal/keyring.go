@@ -42,7 +42,7 @@ const deriveLabel = "coffer/v1/derive/"
 type Term struct {
 	Number      uint32    // from 1, without gaps
 	InstallTime time.Time // in UTC, of nanosecond precision
-	Encryptions uint64    // an estimate, as of when the keyring was last sealed
+	Encryptions uint64    // as many at most, until the keyring is sealed anew
 }
 
 type termKey struct {
