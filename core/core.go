@@ -1,6 +1,7 @@
 package core
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"log/slog"
@@ -65,7 +66,10 @@ type Member struct {
 
 // Info is what the server was told about itself.
 type Info struct {
-	Version     string
+	Version string
+	// APIVersion is what clients are told, who compare it with Vault's to know what
+	// there is; Version if it is empty.
+	APIVersion  string
 	BuildDate   string
 	ClusterName string
 	APIAddr     string
@@ -257,7 +261,7 @@ type SealStatus struct {
 func (c *Core) SealStatus() (SealStatus, error) {
 	out := SealStatus{
 		Type: sealShamir, Sealed: c.current.Load() == nil, StorageType: c.cfg.Info.StorageType,
-		Version: c.cfg.Info.Version, BuildDate: c.cfg.Info.BuildDate,
+		Version: cmp.Or(c.cfg.Info.APIVersion, c.cfg.Info.Version), BuildDate: c.cfg.Info.BuildDate,
 	}
 	if c.cfg.Wrapper != nil {
 		out.Type, out.RecoverySeal, out.RecoverySealType = c.cfg.Wrapper.Type(), true, sealShamir
