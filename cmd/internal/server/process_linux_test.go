@@ -3,9 +3,11 @@ package server_test
 import (
 	"bytes"
 	"fmt"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -71,4 +73,41 @@ func childrenOf(t *testing.T, parent int) (children []int) {
 		}
 	}
 	return children
+}
+
+// A node whose log cannot be written cannot go on: the process ends by itself, with
+// a code that has whoever supervises it start another, and acknowledges nothing more.
+func TestNodeThatCannotGoOn(t *testing.T) {
+	p := run(t, "Development mode should NOT", "server", "-dev", "-dev-root-token-id=r00t", "-dev-listen-address=127.0.0.1:0")
+	address := p.find(`export VAULT_ADDR='(http://127\.0\.0\.1:[0-9]+)'`)
+	write := func() (status int) {
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodPut, address+"/v1/secret/data/a", strings.NewReader(`{"data":{"k":"c4nary"}}`))
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("X-Vault-Token", "r00t")
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			return 0 // it is gone
+		}
+		_ = resp.Body.Close()
+		return resp.StatusCode
+	}
+	if status := write(); status != http.StatusOK {
+		t.Fatalf("a write was answered with %d", status)
+	}
+	none := &unix.Rlimit{Cur: 0, Max: 0}
+	if err := unix.Prlimit(p.cmd.Process.Pid, unix.RLIMIT_FSIZE, none, nil); err != nil {
+		t.Fatal(err)
+	}
+	if status := write(); status == http.StatusOK {
+		t.Error("a write was acknowledged that cannot be on disk")
+	}
+	_ = p.wait()
+	if code := p.cmd.ProcessState.ExitCode(); code != 1 || !strings.Contains(p.errs.String(), "the node cannot go on") {
+		t.Errorf("it ended with code %d:\n%s", code, p.errs.String())
+	}
+	if strings.Contains(p.errs.String(), "c4nary") {
+		t.Error("it tells what it could not write")
+	}
 }
