@@ -70,6 +70,7 @@ type Ceremony struct {
 	VerificationNonce    string   `json:"verification_nonce,omitempty"`
 	Keys                 []string `json:"keys,omitempty"`
 	KeysBase64           []string `json:"keys_base64,omitempty"`
+	Warnings             []string `json:"warnings,omitempty"`
 
 	// Of a root token.
 	EncodedToken     string `json:"encoded_token,omitempty"`

@@ -159,7 +159,24 @@ func (u *Unsealed) replaceRootKey(ctx context.Context, r *rekeying) error {
 		bootSeal:   mustJSON(sealRow{Type: sealShamir, Generation: r.made}),
 		bootBackup: r.backup(),
 	}
-	return u.adoptRootKey(ctx, r.key, rows)
+	err := u.adoptRootKey(ctx, r.key, rows)
+	if errors.Is(err, state.ErrUnknownOutcome) {
+		clear(u.pending)
+		u.pending = bytes.Clone(r.key) // the keyring will tell
+	}
+	return err
+}
+
+// settleRootKey opens the keyring with the root key whose commit had no known
+// outcome, which this node alone has. The caller holds keyMu.
+func (u *Unsealed) settleRootKey(sealed []byte) (*seal.Keyring, error) {
+	keyring, err := seal.OpenKeyring(u.pending, sealed)
+	if err != nil {
+		return nil, err
+	}
+	clear(u.rootKey)
+	u.rootKey, u.pending = u.pending, nil
+	return keyring, nil
 }
 
 // commitBoot writes boot rows that a rekey of the recovery key made.
@@ -195,6 +212,9 @@ func (u *Unsealed) reloadKeyring() error {
 	keyring, err := seal.OpenKeyring(u.rootKey, sealed)
 	if errors.Is(err, seal.ErrWrongKey) && u.core.cfg.Wrapper != nil {
 		keyring, err = u.reloadRootKey(sealed)
+	}
+	if errors.Is(err, seal.ErrWrongKey) && u.pending != nil {
+		keyring, err = u.settleRootKey(sealed)
 	}
 	if errors.Is(err, seal.ErrWrongKey) {
 		u.missRootKey()

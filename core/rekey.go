@@ -3,6 +3,7 @@ package core
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 
 	"github.com/coffer-secrets/coffer/core/state"
 	"github.com/coffer-secrets/coffer/engines"
@@ -54,7 +55,12 @@ type RekeyResult struct {
 	Backup               bool     `json:"backup"`
 	VerificationRequired bool     `json:"verification_required"`
 	VerificationNonce    string   `json:"verification_nonce,omitempty"`
+	Warnings             []string `json:"warnings,omitempty"`
 }
+
+// keepBoth is told with new shares whose commit had no known outcome.
+const keepBoth = "It is not known whether the new shares have taken the place of the old ones: keep both, until one of them has unsealed a node. " +
+	"If it is the old ones, begin the rekey anew."
 
 // VerifyStatus tells how far the proof of new shares is.
 type VerifyStatus struct {
@@ -257,7 +263,13 @@ func (c *Core) makeSharesLocked(ctx context.Context, target Target, r *rekeying,
 		Backup: r.req.Backup, VerificationRequired: r.req.Verify,
 	}
 	if !r.req.Verify {
-		return out, c.finishRekeyLocked(ctx, target, r, u)
+		err := c.finishRekeyLocked(ctx, target, r, u)
+		if errors.Is(err, state.ErrUnknownOutcome) {
+			// Nobody else has the shares, and they may be the only ones.
+			out.VerificationRequired, out.Warnings = true, []string{keepBoth}
+			return out, nil
+		}
+		return out, err
 	}
 	if r.verify, err = seal.NewCeremony(r.made, rand.Reader); err != nil {
 		return nil, engines.Internal(err)

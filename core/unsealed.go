@@ -48,6 +48,8 @@ type Unsealed struct {
 	// keyMu guards the root key and orders the changes of the keyring's row.
 	keyMu   sync.Mutex
 	rootKey []byte
+	// pending is a root key whose commit had no known outcome; nil for none.
+	pending []byte
 
 	work
 }
@@ -143,6 +145,7 @@ func (u *Unsealed) close() {
 	u.keyMu.Lock()
 	defer u.keyMu.Unlock()
 	clear(u.rootKey)
+	clear(u.pending)
 }
 
 // emptyCubbyhole removes what a token stored for itself.

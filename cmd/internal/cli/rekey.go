@@ -170,6 +170,10 @@ func rekeyText(s *client.Ceremony) string {
 		fmt.Fprintf(&b, "Key %d: %s\n", i+1, key)
 	}
 	fmt.Fprintf(&b, "\nOperation nonce: %s\n\n", s.Nonce)
+	if len(s.Warnings) > 0 {
+		fmt.Fprintf(&b, "WARNING! %s\n", strings.Join(s.Warnings, "\n"))
+		return b.String()
+	}
 	if s.VerificationRequired {
 		fmt.Fprintf(&b, "The new shares must be proven: until enough of them are handed in with\n"+
 			"coffer operator rekey -verify, the old ones stay in force.\n\nVerification nonce: %s\n", s.VerificationNonce)
