@@ -86,11 +86,10 @@ func (out *Outbound) addHeaders(headers map[string]string) {
 
 // shareRates tells among how many nodes rates are shared.
 func (u *Unsealed) shareRates() {
-	voters := 0
-	for _, m := range u.core.cfg.Node.Status().Members {
-		if m.Voter {
-			voters++
-		}
+	status := u.core.cfg.Node.Status()
+	nodes := make([]quotas.Node, 0, len(status.Members))
+	for _, m := range status.Members {
+		nodes = append(nodes, quotas.Node{Self: m.ID == status.ID, Voter: m.Voter, Seen: m.Seen})
 	}
-	u.quotas.SetVoters(voters)
+	u.quotas.SetNodes(quotas.Serving(nodes, time.Now()))
 }

@@ -7,7 +7,8 @@
 //     a role, then for the very path, the longest pattern, the innermost mount,
 //     and last for everything.
 //   - Rates are counted by each node alone, for its share of the limit: the
-//     limit divided by the number of voters. The sum is never above the limit.
+//     limit divided by the number of nodes that are there. The sum is above the
+//     limit at most for as long as it takes to see that one has come back.
 //     A rate is checked before anything is read for the request.
 //   - What a client's address costs in memory is bounded: when there is no room
 //     left, the newcomers share one allowance.

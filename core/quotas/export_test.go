@@ -6,8 +6,8 @@ import (
 )
 
 // Share is what one of so many nodes may allow.
-func Share(rate float64, interval time.Duration, voters int) (int64, time.Duration) {
-	return (&Rule{Rate: rate, Interval: interval}).share(voters)
+func Share(rate float64, interval time.Duration, nodes int) (int64, time.Duration) {
+	return (&Rule{Rate: rate, Interval: interval}).share(nodes)
 }
 
 // NewMeter returns a function that asks a new meter for one request.

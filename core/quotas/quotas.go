@@ -14,7 +14,7 @@ import (
 // Quotas are the rules of a node. It is safe for concurrent use.
 type Quotas struct {
 	current atomic.Pointer[set]
-	voters  atomic.Int64
+	nodes   atomic.Int64
 	// Loops are the callers who log in too often.
 	Loops Loops
 	// refreshing keeps what has been spent from being taken over twice.
@@ -48,8 +48,8 @@ func (q *Quotas) Refresh(tx *state.Tx) error {
 	return nil
 }
 
-// SetVoters tells among how many nodes a rate is shared.
-func (q *Quotas) SetVoters(n int) { q.voters.Store(int64(n)) }
+// SetNodes tells among how many nodes a rate is shared.
+func (q *Quotas) SetNodes(n int) { q.nodes.Store(int64(n)) }
 
 // Asked is a request as rates see it.
 type Asked struct {
@@ -70,7 +70,7 @@ func (q *Quotas) Check(a *Asked) (headers map[string]string, audited bool, err e
 	if rule == nil {
 		return nil, false, nil
 	}
-	allowed, interval := rule.share(int(q.voters.Load()))
+	allowed, interval := rule.share(int(q.nodes.Load()))
 	v := s.spent[rule].take(a.Addr, time.Now(), allowed, interval, rule.Block)
 	wait := strconv.FormatInt(int64((v.reset+time.Second-1)/time.Second), 10)
 	if s.config.Headers {

@@ -242,8 +242,8 @@ func (c *Config) exempt(path string) bool {
 
 // share is what one of so many nodes may allow of a rate: so many requests in
 // so much time. A part of one request is one in as many intervals.
-func (r *Rule) share(voters int) (allowed int64, interval time.Duration) {
-	part := r.Rate / float64(max(voters, 1))
+func (r *Rule) share(nodes int) (allowed int64, interval time.Duration) {
+	part := r.Rate / float64(max(nodes, 1))
 	if part >= 1 {
 		return int64(min(part, math.MaxInt32)), r.Interval
 	}
