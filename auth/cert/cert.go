@@ -70,7 +70,7 @@ func (e *engine) routes() []engines.Route {
 			Pattern: "config", Help: "Settings of the mount.",
 			Fields: []engines.Field{
 				{Name: "crl_fail_open", Type: engines.Bool, Default: false, Help: "Let certificates in although the CRL of their issuer has expired."},
-				{Name: "disable_binding", Type: engines.Bool, Default: false, Help: "Accepted; renewing a token never asks for the certificate."},
+				{Name: "disable_binding", Type: engines.Bool, Default: false, Help: "Let tokens be renewed without the certificate that they were made with."},
 				{Name: "enable_identity_alias_metadata", Type: engines.Bool, Default: false, Help: "Keep what is known of the certificate with the alias too."},
 				{Name: "ocsp_cache_size", Type: engines.Int, Default: int64(defaultOCSPCache), Help: "How many answers of OCSP responders each node keeps; 0 for the default."},
 			},

@@ -12,8 +12,10 @@
 //     A rate is checked before anything is read for the request.
 //   - What a client's address costs in memory is bounded: when there is no room
 //     left, the newcomers share one allowance.
-//   - Leases are counted in the transaction that makes or ends them, in a row
-//     for each rule. Without a rule there is no row, and no cost.
+//   - Leases are counted in the transaction that makes or ends them, in one of a
+//     few rows for each rule, so that they seldom wait for each other. Close to
+//     the limit all rows are a condition of the commit, so that none is made
+//     beyond it. Without a rule there is no row, and no cost.
 //
 // Lock order: a shard's mutex is taken alone.
 package quotas

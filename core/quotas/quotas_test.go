@@ -157,6 +157,41 @@ func TestLeaseCount(t *testing.T) {
 	}
 }
 
+// However many ask at once, and in whatever row each is counted, the limit holds
+// and what is counted is what there is.
+func TestLeaseCountOfManyAtOnce(t *testing.T) {
+	t.Parallel()
+	s := kit.New(t)
+	s.Put("sys/quotas/lease-count/near", body{"max_leases": 20, "path": "auth/token"})
+	roles := approle(s, "app")
+	s.Put("sys/quotas/lease-count/far", body{"max_leases": 100_000, "path": "auth/approle"})
+	var near, far atomic.Int64
+	var all sync.WaitGroup
+	for range 8 {
+		all.Go(func() {
+			for range 10 {
+				if put(s, s.Root, "auth/token/create", body{"policies": "default"}).Status == http.StatusOK {
+					near.Add(1)
+				}
+				if r := put(s, kit.NoToken, "auth/approle/login", roles["app"]); r.Status == http.StatusOK && far.Add(1)%2 == 0 {
+					put(s, r.Text("auth", "client_token"), "auth/token/revoke-self", nil)
+				}
+			}
+		})
+	}
+	all.Wait()
+	counter := func(name string) string { return number(s.Get("sys/quotas/lease-count/"+name), "data", "counter") }
+	if near.Load() != 20 || counter("near") != "20" || far.Load() != 80 || counter("far") != "40" {
+		t.Errorf("%d tokens, counted as %s; %d logins, of which are left %s", near.Load(), counter("near"), far.Load(), counter("far"))
+	}
+	s.Delete("sys/quotas/lease-count/far")
+	s.Put("sys/leases/revoke-prefix/auth/approle/login", nil)
+	s.Put("sys/quotas/lease-count/far", body{"max_leases": 100_000, "path": "auth/approle"})
+	if counter("far") != "0" {
+		t.Errorf("a new quota begins with %s", counter("far"))
+	}
+}
+
 // Expired tokens make room, once they are removed.
 func TestLeaseCountAfterExpiry(t *testing.T) {
 	t.Parallel()

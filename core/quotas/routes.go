@@ -166,7 +166,7 @@ func readRule(kind Kind) handler {
 			out["rate"], out["interval"], out["block_interval"] = q.Rate, int64(q.Interval.Seconds()), int64(q.Block.Seconds())
 			return &engines.Response{Data: out}, nil
 		}
-		n, _, err := counted(tx, q.ID)
+		n, _, err := counted(q.ID, tx.Get)
 		out["max_leases"], out["counter"] = q.MaxLeases, n
 		return &engines.Response{Data: out}, err
 	}
@@ -197,7 +197,7 @@ func (r *routes) writeRule(kind Kind) handler {
 			return nil, err
 		}
 		if kind == Count && !found {
-			if err := putCount(tx, q.ID, 0); err != nil {
+			if err := add(tx, q.ID, 0, 0); err != nil {
 				return nil, err
 			}
 		}
@@ -321,7 +321,7 @@ func (r *routes) deleteRule(kind Kind) handler {
 			return nil, err
 		}
 		if kind == Count {
-			if err := tx.Delete(countKey(q.ID)); err != nil {
+			if err := dropCounts(tx, q.ID); err != nil {
 				return nil, err
 			}
 		}
