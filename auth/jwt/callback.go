@@ -231,6 +231,9 @@ func (a *arrival) verify(ctx context.Context, now time.Time, code, token string)
 		if err := a.ask(ctx, now, access, claims); err != nil {
 			return nil, err
 		}
+		if err := a.askAzure(ctx, access, claims); err != nil {
+			return nil, err
+		}
 	}
 	return a.role.auth(claims)
 }

@@ -53,7 +53,7 @@ type config struct {
 	ResponseMode  string          `json:"oidc_response_mode"`
 	ResponseTypes []string        `json:"oidc_response_types"`
 	StateSpace    bool            `json:"namespace_in_state"`
-	Provider      json.RawMessage `json:"provider_config"`
+	Provider      json.RawMessage `json:"provider_config,omitempty"`
 }
 
 func configFields() []engines.Field {
@@ -72,7 +72,7 @@ func configFields() []engines.Field {
 		{Name: "oidc_response_mode", Allowed: []string{"", modeQuery, modeFormPost}, Help: "How the provider answers the browser: \"query\", the default, or \"form_post\"."},
 		{Name: "oidc_response_types", Type: engines.Strings, Help: "What it answers: \"code\", the default, or \"id_token\" with form_post."},
 		{Name: "override_allowed_server_names", Type: engines.Strings, Help: "Names of which the server's certificate needs one, in the place of that in the address."},
-		{Name: "provider_config", Type: engines.Map, Help: "Settings for one kind of provider: {\"provider\": \"azure\"} is accepted, which needs none."},
+		{Name: "provider_config", Type: engines.Map, Help: "Settings for one kind of provider: {\"provider\": \"azure\"} asks Microsoft for groups that are too many for a token."},
 		{Name: "skip_jwks_validation", Type: engines.Bool, Help: "Take the configuration although the keys cannot be fetched now."},
 	}
 }
@@ -132,6 +132,9 @@ func providerConfig(f engines.Values) (json.RawMessage, error) {
 	}
 	return engines.JoinObject(members)
 }
+
+// azure reports whether the provider is Microsoft's; earlier rows hold null for none.
+func (c *config) azure() bool { return len(c.Provider) > 0 && string(c.Provider) != "null" }
 
 // checkSource is about where the keys come from.
 func (c *config) checkSource() error {
@@ -202,7 +205,7 @@ func readConfig(_ context.Context, _ *engines.Request, tx engines.Tx) (*engines.
 		return nil, engines.NotFound()
 	}
 	provider := c.Provider
-	if provider == nil {
+	if !c.azure() {
 		provider = json.RawMessage("{}")
 	}
 	return &engines.Response{Data: map[string]any{

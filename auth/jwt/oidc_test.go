@@ -185,6 +185,14 @@ func newFake(t *testing.T) *fake {
 		defer f.mu.Unlock()
 		answer(w, http.StatusOK, f.userInfo)
 	})
+	mux.HandleFunc("POST /graph/users/alice/getMemberObjects", func(w http.ResponseWriter, r *http.Request) {
+		var asked body
+		if err := json.NewDecoder(r.Body).Decode(&asked); err != nil || r.Header.Get("Authorization") != "Bearer access" || asked["securityEnabledOnly"] != true {
+			w.WriteHeader(http.StatusUnauthorized)
+			return
+		}
+		answer(w, http.StatusOK, body{"value": []string{"many", "groups"}})
+	})
 	mux.HandleFunc("/device", func(w http.ResponseWriter, _ *http.Request) {
 		answer(w, http.StatusOK, body{"device_code": "dev", "user_code": "ABC", "verification_uri": f.URL + "/enter", "interval": 7, "expires_in": 600})
 	})
