@@ -18,6 +18,9 @@ import (
 // as done, so that a key is never used more often than it is said to be.
 const countStep = 1 << 18
 
+// countFirst bounds how long unsealing waits for the first of these records.
+const countFirst = 2 * time.Second
+
 // changeKeyring runs change on the present keyring and commits what it
 // returns, sealed under rootKey. The caller holds keyMu.
 func (u *Unsealed) changeKeyring(ctx context.Context, rootKey []byte, more map[string][]byte, change func(k *seal.Keyring) (*seal.Keyring, error)) error {
@@ -83,8 +86,25 @@ func (u *Unsealed) rotate(ctx context.Context) error {
 	now := u.store.Now()
 	return u.changeKeyring(ctx, u.rootKey, nil, func(k *seal.Keyring) (*seal.Keyring, error) {
 		active := k.Active()
-		return k.WithEncryptions(active.Number, u.barrier.Encryptions()).Rotate(rand.Reader, now)
+		next, err := k.WithEncryptions(active.Number, u.barrier.Encryptions()).Rotate(rand.Reader, now)
+		if err != nil {
+			return nil, err
+		}
+		return next.WithEncryptions(next.Active().Number, countStep), nil
 	})
+}
+
+// countAhead is keepCount before the node serves, if it leads. What fails is done
+// once it leads.
+func (u *Unsealed) countAhead() {
+	if !u.core.cfg.Node.Status().Leader {
+		return
+	}
+	ctx, cancel := context.WithTimeout(u.ctx, countFirst)
+	defer cancel()
+	if err := u.keepCount(ctx); err != nil {
+		u.log.Debug("the uses of the key were not recorded, and will be", "error", err)
+	}
 }
 
 // keepCount records how often the active key may have been used by the time that

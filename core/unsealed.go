@@ -128,6 +128,7 @@ func (u *Unsealed) entityGone(tx *state.Tx, id, into string) error {
 func (u *Unsealed) start(rootKey []byte) {
 	u.rootKey = append([]byte(nil), rootKey...)
 	u.shareRates()
+	u.countAhead()
 	u.worker.Go(u.lead)
 	u.worker.Go(u.follow)
 	if u.core.cfg.Peers != nil {

@@ -95,7 +95,10 @@ func (b *Barrier) install(k *Keyring, own bool) error {
 	b.keyring.Zero()
 	b.keyring, b.aeads = k.clone(), aeads
 	stored := k.Active().Encryptions
-	if rotated || !own && stored > max(recorded, b.encryptions.Load()) {
+	switch {
+	case rotated && own:
+		b.encryptions.Store(0)
+	case rotated || !own && stored > max(recorded, b.encryptions.Load()):
 		b.encryptions.Store(stored)
 	}
 	return nil
