@@ -72,6 +72,15 @@ func (u *Unsealed) gate(ctx context.Context, d *decoded) (*authorised, error) {
 	return out, err
 }
 
+// PageHeaders returns the headers that pages carry beside their own.
+func (u *Unsealed) PageHeaders() (headers map[string][]string, err error) {
+	err = u.store.Local(func(tx *state.Tx) error {
+		headers, err = system.ReadHeaders(tx)
+		return err
+	})
+	return headers, err
+}
+
 // CORS returns which web pages may call the API.
 func (u *Unsealed) CORS() (settings system.CORS, err error) {
 	err = u.store.Local(func(tx *state.Tx) error {

@@ -160,6 +160,9 @@ func (s *server) respond(ctx context.Context, w http.ResponseWriter, r *request,
 		h["Content-Type"] = jsonHeader
 	} else {
 		h.Set("Content-Type", contentType)
+		if err := s.dressPage(h, contentType); err != nil {
+			return s.fail(w, r, err)
+		}
 	}
 	h["Content-Length"] = []string{strconv.Itoa(len(body))}
 	w.WriteHeader(status)
@@ -167,6 +170,25 @@ func (s *server) respond(ctx context.Context, w http.ResponseWriter, r *request,
 		s.write(w, r, body)
 	}
 	return status
+}
+
+// dressPage gives a page the headers that operators want on pages. What the page
+// says itself stands: nothing that is set for others makes it less safe.
+func (s *server) dressPage(h http.Header, contentType string) error {
+	u := s.Core.Unsealed()
+	if u == nil || !strings.HasPrefix(contentType, "text/html") {
+		return nil
+	}
+	headers, err := u.PageHeaders()
+	if err != nil {
+		return err
+	}
+	for name, values := range headers {
+		if name = http.CanonicalHeaderKey(name); h[name] == nil {
+			h[name] = values
+		}
+	}
+	return nil
 }
 
 func encode(resp *response) (status int, contentType string, body []byte, err error) {

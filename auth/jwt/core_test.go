@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"net/url"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -48,6 +49,10 @@ func TestServer(t *testing.T) {
 	accessor := s.Get("sys/auth").Text("data", "sso/", "accessor")
 	s.Put("identity/group-alias", body{"name": "ops", "canonical_id": group, "mount_accessor": accessor})
 
+	// Pages carry what operators want, but are no less safe for it.
+	s.Put("sys/config/ui/headers/x-mine", body{"values": []string{"a", "b"}})
+	s.Put("sys/config/ui/headers/x-frame-options", body{"values": "ALLOWALL"})
+
 	provider.QueueUser(&mockoidc.MockUser{Subject: "7", Email: "jon@x", Groups: []string{"ops"}})
 	index := s.Index()
 	began := s.Must(http.StatusOK, kit.Request{
@@ -63,6 +68,7 @@ func TestServer(t *testing.T) {
 	answer := browse(t, began.Text("data", "auth_url"))
 	page := open(s, "auth/sso/oidc/callback?"+answer.Encode(), "")
 	if page.Status != http.StatusOK || !strings.HasPrefix(page.Header.Get("Content-Type"), "text/html") || page.Header.Get("X-Frame-Options") != "DENY" ||
+		!slices.Equal(page.Header.Values("X-Mine"), []string{"a", "b"}) || began.Header.Get("X-Mine") != "" ||
 		!strings.Contains(string(page.Raw), began.Text("data", "user_code")) {
 		t.Fatalf("it shows %d %v %s", page.Status, page.Header, page.Raw)
 	}

@@ -166,6 +166,7 @@ func TestSettings(t *testing.T) {
 	same(t, s.Get("sys/config/ui/headers/x-mine?multivalue=true"), []string{"a", "b"}, "data", "values")
 	refused(t, put(s, "", "sys/config/ui/headers/X-Vault-Token", body{"values": "x"}), 400, "cannot be set")
 	refused(t, put(s, "", "sys/config/ui/headers/X-Mine", body{"values": "a\r\nb"}), 400, "control characters")
+	refused(t, put(s, "", "sys/config/ui/headers/Transfer-Encoding", body{"values": "chunked"}), 400, "says what it sends")
 	s.Delete("sys/config/ui/headers/X-Mine")
 	s.Must(http.StatusNotFound, kit.Request{Path: "sys/config/ui/headers/x-mine"})
 }

@@ -43,6 +43,35 @@ func ReadCORS(tx *state.Tx) (CORS, error) {
 	return c, nil
 }
 
+// framing are the headers that say how an answer is sent.
+var framing = []string{"connection", "content-encoding", "content-length", "content-type", "trailer", "transfer-encoding", "upgrade"}
+
+// maxHeaders bounds how many headers a page is given.
+const maxHeaders = 64
+
+// ReadHeaders returns the headers that pages carry.
+func ReadHeaders(tx *state.Tx) (map[string][]string, error) {
+	names, err := settings(tx).List("headers/", engines.Page{Limit: maxHeaders})
+	if err != nil {
+		return nil, err
+	}
+	out := make(map[string][]string, len(names))
+	for _, name := range names {
+		entry, err := settings(tx).Get("headers/" + name)
+		if err != nil || entry == nil {
+			return nil, err
+		}
+		var values []string
+		if err := json.Unmarshal(entry.Value, &values); err != nil {
+			return nil, engines.Internal(err)
+		}
+		if !slices.Contains(framing, name) {
+			out[name] = values
+		}
+	}
+	return out, nil
+}
+
 func (s *system) settingRoutes() []engines.Route {
 	header := field("header", engines.String, "The header's name.")
 	return []engines.Route{
@@ -56,8 +85,8 @@ func (s *system) settingRoutes() []engines.Route {
 		{Pattern: "config/reload/{subsystem}", Help: "Read a part of the configuration again.", Fields: []engines.Field{
 			field("subsystem", engines.String, "The part: \"license\" or \"listener\"."),
 		}, Ops: []engines.Op{compute(whole(s.reload))}},
-		{Pattern: "config/ui/headers", Help: "List the headers that answers to browsers carry.", Sudo: true, Ops: []engines.Op{list(whole(s.listHeaders))}},
-		{Pattern: "config/ui/headers/{header}", Help: "A header that answers to browsers carry.", Sudo: true, Fields: []engines.Field{
+		{Pattern: "config/ui/headers", Help: "List the headers that pages for browsers carry.", Sudo: true, Ops: []engines.Op{list(whole(s.listHeaders))}},
+		{Pattern: "config/ui/headers/{header}", Help: "A header that pages for browsers carry.", Sudo: true, Fields: []engines.Field{
 			header, field("values", engines.Strings, "Its values."), {Name: "multivalue", Type: engines.Bool, Query: true, Help: "Show all values."},
 		}, Ops: []engines.Op{read(whole(s.header)), update(whole(s.setHeader)), remove(whole(s.deleteHeader))}},
 	}
@@ -148,6 +177,9 @@ func (s *system) setHeader(_ context.Context, req *engines.Request, tx *state.Tx
 	}
 	if strings.HasPrefix(name, "x-vault-") || strings.HasPrefix(name, "x-coffer-") {
 		return nil, engines.Invalidf("X-Vault and X-Coffer headers cannot be set")
+	}
+	if slices.Contains(framing, name) {
+		return nil, engines.Invalidf("%s is not a header to be set: the server says what it sends", name)
 	}
 	for _, text := range append(values, name) {
 		if strings.ContainsFunc(text, func(r rune) bool { return r < ' ' || r == 0x7f }) {
