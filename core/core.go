@@ -1,7 +1,6 @@
 package core
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"log/slog"
@@ -66,10 +65,7 @@ type Member struct {
 
 // Info is what the server was told about itself.
 type Info struct {
-	Version string
-	// APIVersion is what clients are told, who compare it with Vault's to know what
-	// there is; Version if it is empty.
-	APIVersion  string
+	Version     string
 	BuildDate   string
 	ClusterName string
 	APIAddr     string
@@ -261,7 +257,7 @@ type SealStatus struct {
 func (c *Core) SealStatus() (SealStatus, error) {
 	out := SealStatus{
 		Type: sealShamir, Sealed: c.current.Load() == nil, StorageType: c.cfg.Info.StorageType,
-		Version: cmp.Or(c.cfg.Info.APIVersion, c.cfg.Info.Version), BuildDate: c.cfg.Info.BuildDate,
+		Version: c.cfg.Info.Version, BuildDate: c.cfg.Info.BuildDate,
 	}
 	if c.cfg.Wrapper != nil {
 		out.Type, out.RecoverySeal, out.RecoverySealType = c.cfg.Wrapper.Type(), true, sealShamir

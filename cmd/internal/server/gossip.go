@@ -23,7 +23,7 @@ func (s *Server) startGossip(ctx context.Context) error {
 		},
 		Meta: func() gossip.Meta {
 			host, _ := os.Hostname() // one that has no name tells none
-			return gossip.Meta{APIAddr: s.cfg.APIAddr, Host: host[:min(len(host), maxHost)], Version: s.build.Version, Commands: fsm.CommandVersion, Sealed: s.core.Unsealed() == nil}
+			return gossip.Meta{APIAddr: s.cfg.APIAddr, Host: host[:min(len(host), maxHost)], Version: apiVersion(s.build.Version), Commands: fsm.CommandVersion, Sealed: s.core.Unsealed() == nil}
 		},
 	})
 	if err != nil {

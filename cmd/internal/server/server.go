@@ -191,7 +191,7 @@ func (s *Server) openNode(ctx context.Context) error {
 
 func (s *Server) openCore(ctx context.Context) error {
 	info := core.Info{
-		Version: s.build.Version, APIVersion: apiVersion(s.build.Version), BuildDate: s.build.Date, ClusterName: s.cfg.ClusterName, APIAddr: s.cfg.APIAddr,
+		Version: apiVersion(s.build.Version), BuildDate: s.build.Date, ClusterName: s.cfg.ClusterName, APIAddr: s.cfg.APIAddr,
 		ClusterAddr: s.cfg.ClusterAddr, StorageType: "raft", StartTime: time.Now(), Sanitized: s.cfg.Sanitized(),
 	}
 	var err error
