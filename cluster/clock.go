@@ -3,6 +3,7 @@ package cluster
 import (
 	"math"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -40,6 +41,10 @@ type clusterClock struct {
 	last   int64 // the last time told
 	offset int64 // cluster time minus monotonic time
 	live   bool  // an entry arrived since the process started
+	// firm says that the time was agreed on since the process started, here or by the
+	// leader that told it: entries alone may all have been old when they came.
+	firm   bool
+	asking atomic.Bool // the leader, for the time
 	// trusted says that the wall clock may tell how long the node was down.
 	trusted bool
 
@@ -82,21 +87,40 @@ func (c *clusterClock) doubtful() bool {
 	return !c.live && !c.trusted
 }
 
+// told is the time as others may take it over. What only entries say, and may lag
+// behind, is not told, but what the wall clock says, unless it is behind entries
+// and so wrong for certain.
 func (c *clusterClock) told() PeerTime {
 	now := c.now()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return PeerTime{Now: now, Live: c.live}
+	if !c.firm {
+		if now = c.clock.Wall().UnixNano(); now < c.stamp {
+			now = 0
+		}
+	}
+	return PeerTime{Now: now, Live: c.firm}
+}
+
+func (c *clusterClock) isFirm() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.firm
 }
 
 // agreed takes over the time that nodes have agreed on.
 func (c *clusterClock) agreed(now int64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if !c.live {
-		c.offset, c.last = max(now, c.stamp)-int64(c.clock.Monotonic()), 0
+	mono := int64(c.clock.Monotonic())
+	offset := max(now, c.stamp) - mono
+	if c.live {
+		offset = max(offset, c.offset)
+	} else {
+		c.last = 0
 	}
-	c.trusted = true
+	c.offset, c.current, c.preceding, c.windowStart = offset, offset, offset, mono
+	c.live, c.firm = true, true
 }
 
 // replayed tells of the stamp of an entry that was in the log at the start.

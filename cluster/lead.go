@@ -96,6 +96,8 @@ func (n *Node) follow(wake <-chan raft.Observation) {
 	for {
 		if settled := n.settle(); !settled {
 			retry.Reset(n.config.ElectionTimeout / 8)
+		} else if !n.learnTime() {
+			retry.Reset(n.config.ElectionTimeout / 2)
 		}
 		select {
 		case <-wake:

@@ -6,9 +6,9 @@ import (
 	"time"
 )
 
-// PeerTime is a node's idea of cluster time, in Unix nanoseconds. It is Live if it
-// rests on an entry that has reached the node since its process started, and else
-// on its wall clock.
+// PeerTime is a node's idea of cluster time, in Unix nanoseconds. It is Live if
+// nodes have agreed on it since the node's process started, and rests on its wall
+// clock else. A node that has no idea says 0.
 type PeerTime struct {
 	Now  int64
 	Live bool
@@ -17,15 +17,40 @@ type PeerTime struct {
 // Time is what this node tells another one that asks for it.
 func (n *Node) Time() PeerTime { return n.clock.told() }
 
-// agreeOnTime is how a new leader that has not heard of anything since its
-// process started comes to the time: else a node whose clock was set while it was
-// away would take the time with it. Where nobody of those who answer has heard of
-// anything, the cluster was down, and the wall clocks count: the middle one, or
-// the earlier of two, so that a single wrong one ends nothing early.
+// learnTime has a node that follows ask its leader for the time, once it has one.
+// Until then it knows only stamps of entries that may have been in the log for
+// long: led by such a node, the cluster would be behind, and what was granted then
+// would end early once the time is right. It returns whether nothing is left to do.
+func (n *Node) learnTime() bool {
+	if n.config.PeerTime == nil || n.clock.isFirm() {
+		return true
+	}
+	_, leader := n.raft.LeaderWithID()
+	if leader == "" || string(leader) == n.config.NodeID {
+		return true // until that changes
+	}
+	if n.clock.asking.CompareAndSwap(false, true) {
+		go func() {
+			defer n.clock.asking.Store(false)
+			told, err := n.config.PeerTime(string(leader), n.config.ElectionTimeout)
+			if err == nil && told.Live {
+				n.clock.agreed(told.Now)
+			}
+		}()
+	}
+	return false
+}
+
+// agreeOnTime is how a new leader comes to the time: the latest that any node has
+// that knows it, as time that is behind ends nothing early now, but once it is put
+// right. Where nobody of those who answer knows it, the cluster was down, and the
+// wall clocks count: the middle one, or the earlier of two, so that a single wrong
+// one ends nothing early.
 func (n *Node) agreeOnTime() error {
-	if !n.clock.doubtful() {
+	if n.config.PeerTime == nil {
 		return nil
 	}
+	own := n.clock.told()
 	peers, needed := n.quorum()
 	within := 2 * n.config.ElectionTimeout
 	type answer struct {
@@ -43,8 +68,11 @@ func (n *Node) agreeOnTime() error {
 	defer soon.Stop()
 	last := time.NewTimer(within)
 	defer last.Stop()
-	heard, live, best := 0, false, int64(0)
-	walls := []int64{n.clock.now()}
+	heard, live, best := 0, own.Live, own.Now
+	walls := []int64{own.Now}
+	if own.Now == 0 {
+		walls = nil
+	}
 	for left := len(peers); left > 0; {
 		select {
 		case a := <-answers:
@@ -54,9 +82,17 @@ func (n *Node) agreeOnTime() error {
 			}
 			heard++
 			if a.told.Live {
-				live, best = true, max(best, a.told.Now)
+				if !live {
+					live, best = true, 0
+				}
+				best = max(best, a.told.Now)
 			}
-			walls = append(walls, a.told.Now)
+			if a.told.Now != 0 {
+				walls = append(walls, a.told.Now)
+			}
+			if own.Live && heard >= needed {
+				left = 0
+			}
 		case <-soon.C:
 			if heard >= needed {
 				left = 0
@@ -70,7 +106,7 @@ func (n *Node) agreeOnTime() error {
 	if heard < needed {
 		return fmt.Errorf("the time: %w", errUnconfirmed)
 	}
-	if !live {
+	if !live && len(walls) > 0 {
 		slices.Sort(walls)
 		best = walls[(len(walls)-1)/2]
 	}

@@ -3,8 +3,10 @@ package harness
 import (
 	"encoding/json"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"net/http"
+	"net/netip"
 	"testing"
 	"time"
 
@@ -70,10 +72,17 @@ func startCluster(t testing.TB, hosts []*netns.Host, options Options) *Cluster {
 	return c
 }
 
+// ownHost is an address of this machine that is most likely nobody else's: a port
+// that is free there stays so, while at 127.0.0.1 the next connection that
+// anything opens may take it.
+func ownHost() string {
+	return netip.AddrFrom4([4]byte{127, byte(1 + rand.IntN(254)), byte(rand.IntN(256)), byte(1 + rand.IntN(254))}).String() //nolint:gosec // not a secret
+}
+
 // freeAddress is one that nobody listens on.
 func freeAddress(t testing.TB) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // for a moment only
+	l, err := net.Listen("tcp", net.JoinHostPort(ownHost(), "0")) //nolint:noctx // for a moment only
 	if err != nil {
 		t.Fatal(err)
 	}

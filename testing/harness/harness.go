@@ -86,7 +86,7 @@ func Start(t testing.TB, options Options) *Server {
 	if options.Host != nil {
 		s.launch(net.JoinHostPort(options.Host.Addr.String(), "0"))
 	} else {
-		s.launch("127.0.0.1:0")
+		s.launch(net.JoinHostPort(ownHost(), "0"))
 	}
 	if !options.Uninitialized {
 		s.Init()
