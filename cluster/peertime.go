@@ -68,11 +68,9 @@ func (n *Node) agreeOnTime() error {
 	defer soon.Stop()
 	last := time.NewTimer(within)
 	defer last.Stop()
-	heard, live, best := 0, own.Live, own.Now
-	walls := []int64{own.Now}
-	if own.Now == 0 {
-		walls = nil
-	}
+	var all times
+	all.add(own)
+	heard := 0
 	for left := len(peers); left > 0; {
 		select {
 		case a := <-answers:
@@ -81,15 +79,7 @@ func (n *Node) agreeOnTime() error {
 				continue
 			}
 			heard++
-			if a.told.Live {
-				if !live {
-					live, best = true, 0
-				}
-				best = max(best, a.told.Now)
-			}
-			if a.told.Now != 0 {
-				walls = append(walls, a.told.Now)
-			}
+			all.add(a.told)
 			if own.Live && heard >= needed {
 				left = 0
 			}
@@ -106,10 +96,29 @@ func (n *Node) agreeOnTime() error {
 	if heard < needed {
 		return fmt.Errorf("the time: %w", errUnconfirmed)
 	}
-	if !live && len(walls) > 0 {
-		slices.Sort(walls)
-		best = walls[(len(walls)-1)/2]
-	}
-	n.clock.agreed(best)
+	n.clock.agreed(all.best())
 	return nil
+}
+
+// times are what nodes take for the time: some know it, others have a wall clock.
+type times struct {
+	known int64
+	walls []int64
+}
+
+func (t *times) add(told PeerTime) {
+	switch {
+	case told.Live:
+		t.known = max(t.known, told.Now)
+	case told.Now != 0:
+		t.walls = append(t.walls, told.Now)
+	}
+}
+
+func (t *times) best() int64 {
+	if t.known != 0 || len(t.walls) == 0 {
+		return t.known
+	}
+	slices.Sort(t.walls)
+	return t.walls[(len(t.walls)-1)/2]
 }
