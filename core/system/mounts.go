@@ -2,12 +2,14 @@ package system
 
 import (
 	"context"
+	"fmt"
 	"maps"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
 
+	"github.com/coffer-secrets/coffer/core/leases/issued"
 	"github.com/coffer-secrets/coffer/core/mounts"
 	"github.com/coffer-secrets/coffer/core/state"
 	"github.com/coffer-secrets/coffer/engines"
@@ -67,9 +69,10 @@ func (s *system) tuneTable() *engines.Table {
 
 func (s *system) mountRoutes() []engines.Route {
 	path := field("path", engines.String, "The mount's path.")
+	force := engines.Field{Name: "force", Type: engines.Bool, Query: true, Help: "To disable it: give up leases that cannot be undone at once."}
 	return []engines.Route{
 		{Pattern: "mounts", Help: "List the secrets engines.", Ops: []engines.Op{read(whole(s.listMounts))}},
-		{Pattern: "mounts/{path...}", Help: "Show, enable and disable a secrets engine.", Fields: mountFields(path), Ops: []engines.Op{
+		{Pattern: "mounts/{path...}", Help: "Show, enable and disable a secrets engine.", Fields: append(mountFields(path), force), Ops: []engines.Op{
 			read(whole(s.mountOrTune)), update(whole(s.enableOrTune)), remove(whole(s.disable)),
 		}},
 		{Pattern: "remount", Help: "Move a mount to another path.", Sudo: true, Fields: []engines.Field{
@@ -316,7 +319,33 @@ func (s *system) disable(_ context.Context, req *engines.Request, tx *state.Tx) 
 	if err != nil || m == nil || m.Class != engines.ClassAuth && m.Engine.Revoke == nil {
 		return nil, err
 	}
-	return nil, s.Issued.Unmount(tx, m)
+	if err := s.Issued.Unmount(tx, m); err != nil || m.Class == engines.ClassAuth {
+		return nil, err
+	}
+	return s.leasesLeft(req, tx, m)
+}
+
+// leasesLeft tells of the leases of a mount that is removed, and with force gives
+// up those that cannot be undone.
+func (s *system) leasesLeft(req *engines.Request, tx *state.Tx, m *mounts.Mounted) (*engines.Response, error) {
+	n, more, err := issued.OfMount(tx, m)
+	if err != nil || n == 0 && !more {
+		return nil, err
+	}
+	least := ""
+	if more {
+		least = "at least "
+	}
+	had := fmt.Sprintf("The mount had %s%d leases. ", least, n)
+	if !req.Fields.Bool("force") {
+		return &engines.Response{Warnings: []string{had + "What was made for them is removed in the background, which is tried until it works: sys/leases/stuck tells what fails. " +
+			"Where it cannot work any more, sys/leases/revoke-force/" + strings.TrimSuffix(m.Path, "/") + " gives it up, as force=true would have."}}, nil
+	}
+	store := tx.Store()
+	return &engines.Response{
+		Warnings: []string{had + "Those that could not be undone at once are given up: what was made for them may still be there."},
+		Then:     func(ctx context.Context) error { return s.Issued.Abandon(ctx, store, m) },
+	}, nil
 }
 
 // remountKept is how long it is told how a move went.

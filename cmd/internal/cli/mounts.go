@@ -4,6 +4,7 @@ import (
 	"context"
 	"maps"
 	"net/http"
+	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -92,15 +93,24 @@ func (a *app) enableMount(k mountKind) *cobra.Command {
 }
 
 func (a *app) disableMount(k mountKind) *cobra.Command {
-	return a.remote("disable [options] PATH", "Disable a "+k.noun+" and remove all that it keeps", 1, 1,
+	force := false
+	cmd := a.remote("disable [options] PATH", "Disable a "+k.noun+" and remove all that it keeps", 1, 1,
 		func(ctx context.Context, c *client.Client, args []string) error {
 			path := k.path(args[0])
-			s, err := c.Delete(ctx, k.url(path), nil)
+			var query url.Values
+			if force {
+				query = url.Values{"force": {"true"}}
+			}
+			s, err := c.Delete(ctx, k.url(path), query)
 			if err != nil {
 				return remotef(err, "Error disabling %s at %s", k.noun, path)
 			}
 			return a.done(s, "Success! Disabled the %s (if it existed) at: %s", k.noun, path)
 		})
+	if k.prefix == "" {
+		cmd.Flags().BoolVar(&force, "force", false, "Give up leases that cannot be undone at once: what was made for them may stay.")
+	}
+	return cmd
 }
 
 func (a *app) listMounts(k mountKind) *cobra.Command {

@@ -171,7 +171,10 @@ func TestDisabledAndMovedMount(t *testing.T) {
 	s.Get("false/creds/a")
 	s.Get("false/creds/b")
 	p.jam("a", true)
-	s.Must(http.StatusNoContent, kit.Request{Method: http.MethodDelete, Path: "sys/mounts/false"})
+	told := s.Must(http.StatusOK, kit.Request{Method: http.MethodDelete, Path: "sys/mounts/false"})
+	if text := fmt.Sprint(told.At("warnings")); !strings.Contains(text, "had 2 leases") || !strings.Contains(text, "force=true") {
+		t.Errorf("told %s", told.Raw)
+	}
 	s.Must(http.StatusNotFound, kit.Request{Path: "false/creds/a"})
 	settles(t, p, "u-2")
 	s.Put("sys/mounts/false", body{"type": "fake"}) // another one at the same path
@@ -181,6 +184,26 @@ func TestDisabledAndMovedMount(t *testing.T) {
 	settles(t, p, kept)
 	eventually(t, "the order is carried out", func() bool { ids, _ := leased(s, "false/creds/a"); return ids == nil })
 	settles(t, p, kept)
+}
+
+// TestDisabledByForce gives up what cannot be undone, and only that.
+func TestDisabledByForce(t *testing.T) {
+	t.Parallel()
+	p := newPlace()
+	s := start(t, p)
+	s.Get("fake/creds/a")
+	s.Get("fake/creds/b")
+	p.jam("a", true)
+	told := s.Must(http.StatusOK, kit.Request{Method: http.MethodDelete, Path: "sys/mounts/fake?force=true"})
+	if text := fmt.Sprint(told.At("warnings")); !strings.Contains(text, "given up") {
+		t.Errorf("told %s", told.Raw)
+	}
+	settles(t, p, "u-1")
+	if found, _ := s.Get("sys/leases/search").At("data", "leases").([]any); len(found) != 0 {
+		t.Errorf("there are leases: %v", found)
+	}
+	mount(s)
+	s.Must(http.StatusNoContent, kit.Request{Method: http.MethodDelete, Path: "sys/mounts/fake?force=true"})
 }
 
 // TestFailures ends making a user in each way it can fail: nothing may be left.

@@ -147,6 +147,12 @@ func (r *row) ask(tx *state.Tx) error {
 	return r.revoke(tx)
 }
 
+// waits reports whether what may yet be made for the lease was undone, and is to
+// be once more when it no longer can be.
+func (r *row) waits(now time.Time) bool {
+	return r.Phase == revoking && !r.Confirmed && r.LastError == "" && now.Before(r.Next)
+}
+
 // enqueue stores a lease that is revoking, and its place in its target's queue.
 func (r *row) enqueue(tx *state.Tx) error {
 	if err := r.put(tx); err != nil {

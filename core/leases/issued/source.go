@@ -163,8 +163,8 @@ func (s *Issued) settle(ctx context.Context, store *state.Store, ids []string) e
 					return err
 				}
 				switch {
-				case r == nil || r.Phase != revoking || !r.Confirmed && r.LastError == "" && tx.Now().Before(r.Next):
-					ids = ids[1:] // gone, or to be looked after once more
+				case r == nil || r.Phase != revoking || r.waits(tx.Now()):
+					ids = ids[1:]
 				case r.LastError != "":
 					return engines.Errorf(engines.KindUpstream, "the lease is revoked, but what it is for could not be removed yet, which is tried again until it works: %s", r.LastError)
 				default:
