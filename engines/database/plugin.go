@@ -67,6 +67,9 @@ type User struct {
 	Statements []string
 	// Rollback are statements for when Statements fail half-way.
 	Rollback []string
+	// Overtake has Rotate first see that nobody else who was told to set a password
+	// of the user can do so later.
+	Overtake bool
 	// Mark is to stand beside the user who is made, if the database can do that.
 	Mark string
 }

@@ -67,31 +67,52 @@ type rotation struct {
 	name string
 	s    *static
 	c    *connection
+	// again says that somebody may have set what Next is, or what it was before;
+	// doubt is until when others can still begin to.
+	again bool
+	doubt time.Time
 }
+
+// late is by how much clocks may differ about the end of an attempt.
+const late = 5 * time.Second
 
 func (w *rotation) wanted() bool {
 	s, now := w.s, w.r.Now()
+	if s.Next == nil && now.Before(s.Until) {
+		return false // what is set now could be overtaken by what was Next
+	}
 	return s.Next != nil || s.Current == nil || len(s.Orders) > 0 || !now.Before(s.Due) && !s.missed(now)
 }
 
 // run commits what the password will be, sets it, and commits that it is so.
-// Whoever finds the first without the last sets the same password once more.
+// Whoever finds the first without the last sets the same password once more, and
+// no other one until whoever came first cannot set it any more: that is so when
+// the time has passed within which an attempt may begin to, which is committed with
+// it, and what is under way has been ended.
 func (w *rotation) run(ctx context.Context) error {
-	if w.s.Next == nil {
-		made, err := w.s.Credential.newSecret(w.s.turn(), w.r.Password, w.c.PasswordPolicy)
-		if err != nil {
-			return err
-		}
-		if err := w.change(ctx, func(now *static) { now.Next = made }); err != nil {
+	attempt, cancel := context.WithTimeout(ctx, callTimeout) // from before Until is reckoned
+	defer cancel()
+	until := w.r.Now().Add(callTimeout + late)
+	w.again = !w.s.Until.IsZero()
+	if w.r.Now().Before(w.s.Until) {
+		w.doubt = w.s.Until
+	}
+	made := w.s.Next
+	if made == nil {
+		var err error
+		if made, err = w.s.Credential.newSecret(w.s.turn(), w.r.Password, w.c.PasswordPolicy); err != nil {
 			return err
 		}
 	}
-	refused, err := w.set(ctx)
+	if err := w.change(attempt, func(now *static) { now.Next, now.Until = made, until }); err != nil {
+		return err
+	}
+	refused, err := w.set(attempt)
 	if err != nil {
 		return errors.Join(err, w.failed(ctx, refused, err))
 	}
 	return w.change(ctx, func(now *static) {
-		now.Current, now.Next, now.Rotated, now.Orders, now.Failed = now.Next, nil, w.r.Now(), nil, ""
+		now.Current, now.Next, now.Until, now.Rotated, now.Orders, now.Failed = now.Next, nil, w.doubt, w.r.Now(), nil, ""
 		now.Due = now.next(now.Rotated)
 	})
 }
@@ -107,9 +128,7 @@ func (s *static) turn() string {
 
 // set has the database take the password. It reports whether it refused it.
 func (w *rotation) set(ctx context.Context) (refused bool, err error) {
-	ctx, cancel := context.WithTimeout(ctx, callTimeout)
-	defer cancel()
-	u := &User{Name: w.s.Next.Username, Password: w.s.Next.Password, PublicKey: w.s.Next.PublicKey, Statements: w.s.Statements}
+	u := &User{Name: w.s.Next.Username, Password: w.s.Next.Password, PublicKey: w.s.Next.PublicKey, Statements: w.s.Statements, Overtake: w.again}
 	rotate := func(db Database) error {
 		err := db.Rotate(ctx, u)
 		var no *Refusal
@@ -136,7 +155,7 @@ func (w *rotation) set(ctx context.Context) (refused bool, err error) {
 // for a policy of its own may be the reason; and a static role that never had one
 // is not kept if nothing can have come of it.
 func (w *rotation) failed(ctx context.Context, refused bool, failure error) error {
-	nothing := refused || errors.Is(failure, engines.ErrNotMade)
+	nothing := !w.again && (refused || errors.Is(failure, engines.ErrNotMade))
 	if w.s.Current == nil && nothing {
 		return w.r.Change(ctx, func(tx engines.Tx) error {
 			now, err := loadStatic(tx, w.name)
@@ -153,7 +172,7 @@ func (w *rotation) failed(ctx context.Context, refused bool, failure error) erro
 	}
 	return w.change(ctx, func(now *static) {
 		if now.Failed = text; refused {
-			now.Next, now.Orders = nil, nil
+			now.Next, now.Until, now.Orders = nil, w.doubt, nil
 			now.Due = earlier(now.Due, w.r.Now())
 		}
 	})

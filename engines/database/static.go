@@ -51,6 +51,8 @@ type static struct {
 	// and is Current once that has been confirmed.
 	Current *secret `json:"current,omitempty"`
 	Next    *secret `json:"next,omitempty"`
+	// Until is when nobody can begin any more to set a Next whose fate is unknown.
+	Until time.Time `json:"until,omitzero"`
 	// Rotated is when Current was confirmed, and Due when the next is.
 	Rotated time.Time `json:"rotated,omitzero"`
 	Due     time.Time `json:"due,omitzero"`
@@ -96,6 +98,9 @@ func (s *static) store(tx engines.Tx, name string, now time.Time) error {
 	at := s.Due
 	if s.Next != nil || len(s.Orders) > 0 || s.Current == nil {
 		at = now
+	}
+	if s.Next == nil && s.Until.After(at) {
+		at = s.Until
 	}
 	return errors.Join(tx.Put(staticDir+name, row), tx.Schedule(staticDir+name, at))
 }

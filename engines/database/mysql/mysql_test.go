@@ -359,3 +359,30 @@ func TestSettings(t *testing.T) {
 		t.Error("goes on without the TLS that it was told to use")
 	}
 }
+
+// TestOvertakes ends who may yet set another password, and then sets its own.
+func TestOvertakes(t *testing.T) {
+	t.Parallel()
+	exec(t, admin(t), "CREATE USER overtakes@'%'")
+	late, err := admin(t).Conn(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := late.ExecContext(t.Context(), "SELECT GET_LOCK("+mysql.Lock("overtakes")+", 0)"); err != nil {
+		t.Fatal(err)
+	}
+	next := &database.User{Name: "overtakes", Password: "next"}
+	if err := opened(t).Rotate(t.Context(), next); err == nil {
+		t.Error("two set one password at once")
+	}
+	next.Overtake = true
+	if err := opened(t).Rotate(t.Context(), next); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := late.ExecContext(t.Context(), "ALTER USER overtakes@'%' IDENTIFIED BY 'late'"); err == nil {
+		t.Error("who comes late sets a password")
+	}
+	if _, err := login(t, "overtakes", "next"); err != nil {
+		t.Errorf("the password is not the last one: %v", err)
+	}
+}

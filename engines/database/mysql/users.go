@@ -69,6 +69,11 @@ func (s *server) Extend(ctx context.Context, u *database.User) error {
 
 // Rotate sets a password.
 func (s *server) Rotate(ctx context.Context, u *database.User) error {
+	if u.Overtake {
+		if err := s.stop(ctx, []string{u.Name}); err != nil {
+			return err
+		}
+	}
 	if len(u.Statements) > 0 {
 		text, err := s.text(u, u.Statements)
 		if err != nil {

@@ -406,3 +406,40 @@ func TestSettings(t *testing.T) {
 		_ = db.Close()
 	}
 }
+
+// TestOvertakes ends who may yet set another password, and then sets its own.
+func TestOvertakes(t *testing.T) {
+	t.Parallel()
+	newDatabase(t, "overtakes")
+	exec(t, admin(t, "postgres"), `CREATE ROLE "v-admin-overtakes" SUPERUSER LOGIN PASSWORD 'p'`, `CREATE ROLE "v-overtakes" LOGIN`)
+	late, next := open(t, "overtakes", "v-admin-overtakes", "p"), open(t, "overtakes", "v-admin-overtakes", "p")
+	held := admin(t, "overtakes") // a lock is of a database
+	exec(t, held, "SELECT pg_advisory_lock(4711)")
+	ended := make(chan error, 1)
+	go func() {
+		ended <- late.Rotate(t.Context(), &database.User{Name: "v-overtakes", Password: "late", Statements: []string{"SELECT pg_advisory_lock(4711)", `ALTER ROLE "{{name}}" PASSWORD '{{password}}'`}})
+	}()
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for n := 0; n == 0; { // until it waits for the lock
+		select {
+		case err := <-ended:
+			t.Fatalf("it does not wait: %v", err)
+		case <-tick.C:
+		}
+		row := held.QueryRow(t.Context(), "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted")
+		if err := row.Scan(&n); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := next.Rotate(t.Context(), &database.User{Name: "v-overtakes", Password: "next", Overtake: true}); err != nil {
+		t.Fatal(err)
+	}
+	exec(t, held, "SELECT pg_advisory_unlock(4711)")
+	if err := <-ended; err == nil {
+		t.Error("who comes late sets a password")
+	}
+	if _, err := login(t, "v-overtakes", "next", "overtakes"); err != nil {
+		t.Errorf("the password is not the last one: %v", err)
+	}
+}

@@ -44,6 +44,11 @@ func (s *server) Extend(ctx context.Context, u *database.User) error {
 
 // Rotate sets a password.
 func (s *server) Rotate(ctx context.Context, u *database.User) error {
+	if u.Overtake {
+		if err := s.endOthers(ctx); err != nil {
+			return err
+		}
+	}
 	return s.run(ctx, u, orDefault(u.Statements, rotateUser))
 }
 

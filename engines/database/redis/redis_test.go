@@ -307,3 +307,24 @@ func TestSettings(t *testing.T) {
 		t.Errorf("a port where nobody is: %v", err)
 	}
 }
+
+// TestOvertakes ends who may yet set another password, and then sets its own.
+func TestOvertakes(t *testing.T) {
+	t.Parallel()
+	late := admin(t, server)
+	if err := late.Do(t.Context(), "ACL", "SETUSER", "overtakes", "on").Err(); err != nil {
+		t.Fatal(err)
+	}
+	if err := late.ClientSetName(t.Context(), redis.Mark("overtakes")).Err(); err != nil {
+		t.Fatal(err)
+	}
+	if err := opened(t).Rotate(t.Context(), &database.User{Name: "overtakes", Password: "next", Overtake: true}); err != nil {
+		t.Fatal(err)
+	}
+	if err := late.Do(t.Context(), "ACL", "SETUSER", "overtakes", "resetpass", ">late").Err(); err == nil {
+		t.Error("who comes late sets a password")
+	}
+	if _, err := login(t, server, "overtakes", "next"); err != nil {
+		t.Errorf("the password is not the last one: %v", err)
+	}
+}

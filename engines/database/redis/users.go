@@ -47,6 +47,11 @@ func (s *server) Extend(context.Context, *database.User) error { return nil }
 
 // Rotate sets a password, which is then the user's only one.
 func (s *server) Rotate(ctx context.Context, u *database.User) error {
+	if u.Overtake {
+		if err := s.stop(ctx, []string{u.Name}); err != nil {
+			return err
+		}
+	}
 	err := s.client.Do(ctx, "ACL", "GETUSER", u.Name).Err()
 	if errors.Is(err, redis.Nil) {
 		return &database.Refusal{Text: "there is no such user"}
