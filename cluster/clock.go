@@ -87,19 +87,20 @@ func (c *clusterClock) doubtful() bool {
 	return !c.live && !c.trusted
 }
 
-// told is the time as others may take it over. What only entries say, and may lag
-// behind, is not told, but what the wall clock says, unless it is behind entries
-// and so wrong for certain.
+// told is the time as others may take it over. What only entries say may lag
+// behind, and is not told, but what the wall clock says.
 func (c *clusterClock) told() PeerTime {
-	now := c.now()
+	if !c.isFirm() {
+		return PeerTime{Now: c.clock.Wall().UnixNano()}
+	}
+	return PeerTime{Now: c.now(), Live: true}
+}
+
+// stamped is the stamp of the last applied entry.
+func (c *clusterClock) stamped() int64 {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if !c.firm {
-		if now = c.clock.Wall().UnixNano(); now < c.stamp {
-			now = 0
-		}
-	}
-	return PeerTime{Now: now, Live: c.firm}
+	return c.stamp
 }
 
 func (c *clusterClock) isFirm() bool {

@@ -14,6 +14,18 @@ func NewClusterClock(c Clock, stamp int64) *ClusterClock { return newClusterCloc
 func (c *clusterClock) Now() int64                    { return c.now() }
 func (c *clusterClock) Applied(stamp int64, own bool) { c.applied(stamp, own) }
 func (c *clusterClock) Replayed(stamp int64)          { c.replayed(stamp) }
+func (c *clusterClock) Agreed(now int64)              { c.agreed(now) }
+func (c *clusterClock) Told() PeerTime                { return c.told() }
+
+// BestTime is what a leader takes for the time when it is told this, by a log
+// whose last stamp is the one given.
+func BestTime(stamp int64, told ...PeerTime) int64 {
+	var all times
+	for _, one := range told {
+		all.add(one)
+	}
+	return all.best(stamp)
+}
 
 // WALLog is a log in raft-wal.
 type WALLog = walLog

@@ -166,17 +166,9 @@ func (n *Node) proposeNothing(term uint64) error {
 	if err != nil {
 		return err
 	}
-	done := make(chan error, 1)
-	future := n.raft.Apply(data, enqueueTimeout)
-	go func() { done <- future.Error() }()
-	select {
-	case err := <-done:
-		n.noteTransfer(errors.Is(err, raft.ErrLeadershipTransferInProgress))
-		return err
-	case <-n.closing:
-	case <-n.halted:
-	}
-	return n.err()
+	err = n.await(context.Background(), n.raft.Apply(data, enqueueTimeout))
+	n.noteTransfer(errors.Is(err, raft.ErrLeadershipTransferInProgress))
+	return err
 }
 
 // LeadContext blocks until this node leads and has applied everything of the

@@ -1,14 +1,15 @@
 package cluster
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"time"
 )
 
 // PeerTime is a node's idea of cluster time, in Unix nanoseconds. It is Live if
-// nodes have agreed on it since the node's process started, and rests on its wall
-// clock else. A node that has no idea says 0.
+// nodes have agreed on it since the node's process started, and the node's wall
+// clock else.
 type PeerTime struct {
 	Now  int64
 	Live bool
@@ -44,12 +45,29 @@ func (n *Node) learnTime() bool {
 // agreeOnTime is how a new leader comes to the time: the latest that any node has
 // that knows it, as time that is behind ends nothing early now, but once it is put
 // right. Where nobody of those who answer knows it, the cluster was down, and the
-// wall clocks count: the middle one, or the earlier of two, so that a single wrong
-// one ends nothing early.
+// wall clocks count that are not behind the log, and so wrong for certain: the
+// middle one, or the earlier of two, so that a single wrong one ends nothing early.
 func (n *Node) agreeOnTime() error {
 	if n.config.PeerTime == nil {
 		return nil
 	}
+	all, err := n.askForTime()
+	if err != nil {
+		return err
+	}
+	if all.known == 0 {
+		// A node that was just started has applied next to nothing yet.
+		if err := n.await(context.Background(), n.raft.Barrier(enqueueTimeout)); err != nil {
+			return fmt.Errorf("apply the log: %w", err)
+		}
+	}
+	n.clock.agreed(all.best(n.clock.stamped()))
+	return nil
+}
+
+// askForTime asks all voters for the time, and waits for a quorum of answers, and
+// a little for the rest.
+func (n *Node) askForTime() (*times, error) {
 	own := n.clock.told()
 	peers, needed := n.quorum()
 	within := 2 * n.config.ElectionTimeout
@@ -68,7 +86,7 @@ func (n *Node) agreeOnTime() error {
 	defer soon.Stop()
 	last := time.NewTimer(within)
 	defer last.Stop()
-	var all times
+	all := new(times)
 	all.add(own)
 	heard := 0
 	for left := len(peers); left > 0; {
@@ -90,14 +108,13 @@ func (n *Node) agreeOnTime() error {
 		case <-last.C:
 			left = 0
 		case <-n.closing:
-			return ErrClosed
+			return nil, ErrClosed
 		}
 	}
 	if heard < needed {
-		return fmt.Errorf("the time: %w", errUnconfirmed)
+		return nil, fmt.Errorf("the time: %w", errUnconfirmed)
 	}
-	n.clock.agreed(all.best())
-	return nil
+	return all, nil
 }
 
 // times are what nodes take for the time: some know it, others have a wall clock.
@@ -107,18 +124,19 @@ type times struct {
 }
 
 func (t *times) add(told PeerTime) {
-	switch {
-	case told.Live:
+	if told.Live {
 		t.known = max(t.known, told.Now)
-	case told.Now != 0:
+	} else {
 		t.walls = append(t.walls, told.Now)
 	}
 }
 
-func (t *times) best() int64 {
-	if t.known != 0 || len(t.walls) == 0 {
-		return t.known
+// best is the time to take, by a log whose last stamp is the one given.
+func (t *times) best(stamp int64) int64 {
+	walls := slices.DeleteFunc(slices.Clone(t.walls), func(wall int64) bool { return wall < stamp })
+	if t.known != 0 || len(walls) == 0 {
+		return max(t.known, stamp)
 	}
-	slices.Sort(t.walls)
-	return t.walls[(len(t.walls)-1)/2]
+	slices.Sort(walls)
+	return walls[(len(walls)-1)/2]
 }
