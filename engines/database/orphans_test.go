@@ -71,6 +71,8 @@ func noOrphans(t *testing.T, at *targets.Target) {
 	s.Mount("database", "database", nil)
 	s.Put("database/config/orders-db", at.Connection())
 	s.Put("database/roles/app", body{"db_name": "orders-db", "creation_statements": at.Creation, "default_ttl": "1h", "max_ttl": "4h"})
+	at.Owner(t, "kept")
+	s.Put("database/static-roles/app-kept", body{"db_name": "orders-db", "username": "kept", "rotation_period": "5s"})
 	for id := ""; id == ""; { // so that there is one, however the troubles fall
 		id = c.Leader().Do(kit.Request{Path: "database/creds/app"}).Text("lease_id")
 	}
@@ -89,6 +91,8 @@ func noOrphans(t *testing.T, at *targets.Target) {
 				s := c.Nodes[(i+n)%len(c.Nodes)]
 				id := s.Do(kit.Request{Path: "database/creds/app"}).Text("lease_id")
 				switch {
+				case n%4 == 3:
+					clock.Advance(6 * time.Second) // a password is due
 				case id == "":
 				case n%3 == 0:
 					s.Do(kit.Request{Method: http.MethodPut, Path: "sys/leases/revoke", Body: body{"lease_id": id, "sync": false}})
@@ -104,6 +108,17 @@ func noOrphans(t *testing.T, at *targets.Target) {
 	settle(t, clock, "the users are those of live leases", func() bool { return slices.Equal(leased(c.Leader()), at.Made(t)) })
 	if len(at.Made(t)) == 0 {
 		t.Error("nobody is left")
+	}
+	settle(t, clock, "the static role's password is the user's", func() bool {
+		kept := c.Leader().Do(kit.Request{Path: "database/static-creds/app-kept"})
+		return kept.Text("data", "password") != "" && at.LogsIn(t, "kept", kept.Text("data", "password"))
+	})
+	clock.Advance(time.Minute)
+	settle(t, clock, "it is changed once more", func() bool {
+		return c.Leader().Do(kit.Request{Method: http.MethodPut, Path: "database/rotate-role/app-kept"}).Status == http.StatusNoContent
+	})
+	if kept := c.Leader().Get("database/static-creds/app-kept"); !at.LogsIn(t, "kept", kept.Text("data", "password")) {
+		t.Error("the static role's password is not the user's after it all")
 	}
 	clock.Advance(5 * time.Hour)
 	settle(t, clock, "all users are gone", func() bool { return len(at.Made(t)) == 0 && len(leased(c.Leader())) == 0 })

@@ -50,6 +50,8 @@ func newField(t *testing.T) *field {
 	for name, at := range f.targets {
 		first.Root(http.MethodPost, "database/config/"+name, at.Connection())
 		first.Root(http.MethodPost, "database/roles/"+name, map[string]any{"db_name": name, "creation_statements": at.Creation, "default_ttl": "1h", "max_ttl": "4h"})
+		at.Owner(t, "kept")
+		first.Root(http.MethodPost, "database/static-roles/"+name, map[string]any{"db_name": name, "username": "kept", "rotation_period": "1h"})
 	}
 	return f
 }
@@ -71,6 +73,13 @@ func (f *field) load(stop *atomic.Bool) *sync.WaitGroup {
 				}
 			})
 		}
+		clients.Go(func() {
+			for n := 0; !stop.Load(); n++ {
+				if at := f.Nodes[n%len(f.Nodes)]; at != f.paused.Load() {
+					f.ask(at, http.MethodPut, "database/rotate-role/"+name, nil)
+				}
+			}
+		})
 	}
 	return clients
 }
@@ -167,6 +176,22 @@ func (f *field) matches(when string) {
 	}
 }
 
+// keeps waits until the password of each static role is its user's.
+func (f *field) keeps(when string) {
+	f.t.Helper()
+	for name, at := range f.targets {
+		f.Await("the password of static role "+name+" to be its user's "+when, func() bool {
+			status, answer := f.ask(f.running(), http.MethodGet, "database/static-creds/"+name, nil)
+			var out struct {
+				Data struct {
+					Password string `json:"password"`
+				} `json:"data"`
+			}
+			return status == http.StatusOK && json.Unmarshal(answer, &out) == nil && at.LogsIn(f.t, "kept", out.Data.Password)
+		})
+	}
+}
+
 // back waits until a node that was stopped follows. Where it was stopped while it
 // wrote to its log, it takes the disk for broken and ends; then it is started
 // again.
@@ -214,12 +239,14 @@ func TestKilled(t *testing.T) {
 	stop.Store(true)
 	clients.Wait()
 	f.matches("while the first leader is stopped")
+	f.keeps("while the first leader is stopped")
 	if err := first.Signal(syscall.SIGCONT); err != nil {
 		t.Fatal(err)
 	}
 	f.paused.Store(nil)
 	f.back(first)
 	f.matches("after it woke up")
+	f.keeps("after it woke up")
 	t.Logf("%d users were made", f.made.Load())
 	for name := range f.targets {
 		if status, answer := f.ask(f.running(), http.MethodPut, "sys/leases/revoke-prefix/database/creds/"+name, map[string]any{"sync": true}); status != http.StatusNoContent {

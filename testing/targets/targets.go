@@ -36,6 +36,10 @@ type Target struct {
 	connection func(port int) map[string]any
 	// users lists those that the database has.
 	users func(ctx context.Context) ([]string, error)
+	// enter logs in and runs commands, each of which is words or one statement.
+	enter func(ctx context.Context, user, password string, commands ...string) error
+	// owner are the commands that make a user who is not of Coffer's making.
+	owner func(name string) string
 }
 
 // Kinds start a database of each kind.
@@ -78,6 +82,20 @@ func (at *Target) Made(t testing.TB) []string {
 	return names
 }
 
+// Owner makes a user for a static role.
+func (at *Target) Owner(t testing.TB, name string) {
+	t.Helper()
+	if err := at.enter(t.Context(), "", "", at.owner(name)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// LogsIn reports whether a user can log in.
+func (at *Target) LogsIn(t testing.TB, user, password string) bool {
+	t.Helper()
+	return at.enter(t.Context(), user, password) == nil
+}
+
 func local(port int) string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(port)) }
 
 func postgreSQL() (*Target, error) {
@@ -94,6 +112,23 @@ func postgreSQL() (*Target, error) {
 				"plugin_name": "postgresql-database-plugin", "username": pgserver.Admin, "password": pgserver.Password,
 				"connection_url": fmt.Sprintf("postgresql://{{username}}:{{password}}@127.0.0.1:%d/postgres?sslmode=disable", port),
 			}
+		},
+		owner: func(name string) string { return `CREATE ROLE "` + name + `" LOGIN PASSWORD 'first'` },
+		enter: func(ctx context.Context, user, password string, commands ...string) error {
+			if user == "" {
+				user, password = pgserver.Admin, pgserver.Password
+			}
+			conn, err := pgx.Connect(ctx, s.URL(user, password, "postgres"))
+			if err != nil {
+				return err
+			}
+			defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }()
+			for _, text := range commands {
+				if _, err := conn.Exec(ctx, text); err != nil {
+					return err
+				}
+			}
+			return nil
 		},
 		users: func(ctx context.Context) ([]string, error) {
 			conn, err := pgx.Connect(ctx, s.URL(pgserver.Admin, pgserver.Password, "postgres"))
@@ -123,6 +158,23 @@ func mariaDB() (*Target, error) {
 				"plugin_name": "mariadb-database-plugin", "username": mariadbserver.Admin, "password": mariadbserver.Password,
 				"connection_url": fmt.Sprintf("{{username}}:{{password}}@tcp(127.0.0.1:%d)/", port),
 			}
+		},
+		owner: func(name string) string { return "CREATE USER '" + name + "'@'%' IDENTIFIED BY 'first'" },
+		enter: func(ctx context.Context, user, password string, commands ...string) error {
+			if user == "" {
+				user, password = mariadbserver.Admin, mariadbserver.Password
+			}
+			db, err := s.Open(user, password)
+			if err != nil {
+				return err
+			}
+			defer func() { _ = db.Close() }()
+			for _, text := range append(commands, "DO 1") {
+				if _, err := db.ExecContext(ctx, text); err != nil {
+					return err
+				}
+			}
+			return nil
 		},
 		users: func(ctx context.Context) ([]string, error) {
 			db, err := s.Open(mariadbserver.Admin, mariadbserver.Password)
@@ -160,6 +212,24 @@ func redisServer() (*Target, error) {
 			return map[string]any{
 				"plugin_name": "redis-database-plugin", "username": redisserver.Admin, "password": redisserver.Password, "host": "127.0.0.1", "port": port,
 			}
+		},
+		owner: func(name string) string { return "ACL SETUSER " + name + " on >first ~* +@all" },
+		enter: func(ctx context.Context, user, password string, commands ...string) error {
+			if user == "" {
+				user, password = redisserver.Admin, redisserver.Password
+			}
+			c := redis.NewClient(&redis.Options{Addr: local(s.Port()), Username: user, Password: password, MaxRetries: -1})
+			defer func() { _ = c.Close() }()
+			for _, text := range append(commands, "PING") {
+				var words []any
+				for _, word := range strings.Fields(text) {
+					words = append(words, word)
+				}
+				if err := c.Do(ctx, words...).Err(); err != nil {
+					return err
+				}
+			}
+			return nil
 		},
 		users: func(ctx context.Context) ([]string, error) {
 			c := redis.NewClient(&redis.Options{Addr: local(s.Port()), Username: redisserver.Admin, Password: redisserver.Password})
