@@ -7,8 +7,10 @@ import (
 	"crypto/x509"
 	"encoding/pem"
 	"maps"
+	"regexp"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/coffer-secrets/coffer/engines"
 )
@@ -78,6 +80,29 @@ func (c *credential) take(v engines.Values) error {
 	case typeCertificate:
 		_, err := newAuthority(c.Config)
 		return err
+	}
+	return nil
+}
+
+// hasPassword and hasKey find placeholders in statements.
+var (
+	hasPassword = regexp.MustCompile(`\{\{\s*password\s*\}\}`)   //nolint:gochecknoglobals // a constant
+	hasKey      = regexp.MustCompile(`\{\{\s*public_key\s*\}\}`) //nolint:gochecknoglobals // a constant
+)
+
+// fits tells whether users of a kind of database can log in with it, as statements
+// make them: one without a password must not be given an empty one.
+func (c *credential) fits(p *Plugin, field string, statements []string) error {
+	text := strings.Join(statements, "\n")
+	switch {
+	case c.typ() == typePassword:
+		return nil
+	case p.PasswordsOnly:
+		return engines.Invalidf("credential_type: users of %s log in with passwords only", p.Names[0])
+	case hasPassword.MatchString(text):
+		return engines.Invalidf("%s: users of the credential_type %s have no {{password}}", field, c.typ())
+	case c.typ() == typeKey && !hasKey.MatchString(text):
+		return engines.Invalidf("%s: the database is to be told of the key: put {{public_key}} there", field)
 	}
 	return nil
 }

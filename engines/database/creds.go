@@ -143,6 +143,9 @@ func newUser(req *engines.Request, c *connection, r *role) (*User, error) {
 	if u.Name, err = template.Make(map[string]string{"DisplayName": req.Caller.DisplayName, "RoleName": req.Fields.String("name")}, req.Now); err != nil {
 		return nil, engines.Invalidf("%s", err.Error())
 	}
+	if err := r.Credential.fits(c.plugin, "creation_statements", r.Creation); err != nil {
+		return nil, err
+	}
 	if u.Name == c.Username {
 		return nil, engines.Invalidf("username_template gives the name of the user that Coffer itself logs in as")
 	}

@@ -18,6 +18,9 @@ type Plugin struct {
 	// Fields are the members of a connection that only this kind has. Their
 	// values come as Settings.Options; what is Secret is shown to nobody.
 	Fields []engines.Field
+	// PasswordsOnly says that users log in with passwords, and not with keys or
+	// certificates.
+	PasswordsOnly bool
 	// Open makes a connection of its settings, and reaches out to nothing. Its
 	// error says what is wrong with the settings, and holds no secret.
 	Open func(s *Settings) (Database, error)

@@ -124,6 +124,11 @@ func (e *engine) writeRole(_ context.Context, req *engines.Request, tx engines.T
 	if err := r.checkCommonName(c); err != nil {
 		return nil, err
 	}
+	if c != nil && len(r.Creation) > 0 { // or else when it is used
+		if err := r.Credential.fits(c.plugin, "creation_statements", r.Creation); err != nil {
+			return nil, err
+		}
+	}
 	row, err := json.Marshal(r)
 	if err != nil {
 		return nil, engines.Internal(err)

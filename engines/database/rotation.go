@@ -128,6 +128,10 @@ func (s *static) turn() string {
 
 // set has the database take the password. It reports whether it refused it.
 func (w *rotation) set(ctx context.Context) (refused bool, err error) {
+	// The connection may be of another kind by now.
+	if err := w.s.Credential.fits(w.c.plugin, "rotation_statements", w.s.Statements); err != nil {
+		return true, err
+	}
 	u := &User{Name: w.s.Next.Username, Password: w.s.Next.Password, PublicKey: w.s.Next.PublicKey, Statements: w.s.Statements, Overtake: w.again}
 	rotate := func(db Database) error {
 		err := db.Rotate(ctx, u)

@@ -355,6 +355,9 @@ func (s *static) check(c *connection, name string) error {
 	if err := s.checkTimes(); err != nil {
 		return err
 	}
+	if err := s.Credential.fits(c.plugin, "rotation_statements", s.Statements); err != nil {
+		return err
+	}
 	return checkStatements(c.plugin, "rotation_statements", s.Statements)
 }
 

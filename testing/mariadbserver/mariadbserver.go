@@ -41,13 +41,24 @@ type Server struct {
 	port   int
 	as     *syscall.SysProcAttr
 	cmd    *exec.Cmd
+	// options are arguments of the server.
+	options []string
 	// done is closed when the process has ended, as ended says.
 	done  chan struct{}
 	ended error
 }
 
+// TLS is what a server shows that speaks TLS, all in PEM, and whose clients it
+// trusts.
+type TLS struct{ Certificate, Key, ClientCA []byte }
+
 // Start makes a data folder and starts a server on it.
-func Start() (*Server, error) {
+func Start() (*Server, error) { return start(nil) }
+
+// StartTLS is Start for a server that speaks TLS too.
+func StartTLS(t TLS) (*Server, error) { return start(&t) }
+
+func start(t *TLS) (*Server, error) {
 	s := &Server{as: &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}}
 	install, err := exec.LookPath("mariadb-install-db")
 	if err != nil {
@@ -61,6 +72,11 @@ func Start() (*Server, error) {
 	}
 	if err := s.initialize(install); err != nil {
 		return nil, errors.Join(err, os.RemoveAll(s.dir))
+	}
+	if t != nil {
+		if err := s.speakTLS(t); err != nil {
+			return nil, errors.Join(err, os.RemoveAll(s.dir))
+		}
 	}
 	// Somebody else may take the port first.
 	for range 5 {
@@ -108,6 +124,23 @@ func (s *Server) initialize(install string) error {
 	return nil
 }
 
+// speakTLS has the server take connections with and without TLS.
+func (s *Server) speakTLS(t *TLS) error {
+	for name, text := range map[string][]byte{"ssl-cert": t.Certificate, "ssl-key": t.Key, "ssl-ca": t.ClientCA} {
+		path := s.file(name)
+		if err := os.WriteFile(path, text, 0o600); err != nil {
+			return err
+		}
+		if c := s.as.Credential; c != nil {
+			if err := os.Chown(path, int(c.Uid), int(c.Gid)); err != nil {
+				return err
+			}
+		}
+		s.options = append(s.options, "--"+name+"="+path)
+	}
+	return nil
+}
+
 func (s *Server) command(ctx context.Context, path string, args ...string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, path, args...) //nolint:gosec // MariaDB's own
 	cmd.Dir = s.dir
@@ -131,9 +164,12 @@ func (s *Server) Resume() error {
 	ctx, cancel := context.WithTimeout(context.Background(), startTimeout)
 	defer cancel()
 	said := new(strings.Builder)
-	s.cmd = s.command(context.WithoutCancel(ctx), s.daemon, "--no-defaults", "--datadir="+s.file("data"), "--socket="+s.file("socket"),
-		"--pid-file="+s.file("pid"), "--port="+strconv.Itoa(s.port), "--bind-address=127.0.0.1", "--init-file="+s.file("first.sql"),
-		"--skip-name-resolve", "--innodb-flush-log-at-trx-commit=2", "--innodb-buffer-pool-size=16M", "--max-connections=200")
+	args := append([]string{
+		"--no-defaults", "--datadir=" + s.file("data"), "--socket=" + s.file("socket"),
+		"--pid-file=" + s.file("pid"), "--port=" + strconv.Itoa(s.port), "--bind-address=127.0.0.1", "--init-file=" + s.file("first.sql"),
+		"--skip-name-resolve", "--innodb-flush-log-at-trx-commit=2", "--innodb-buffer-pool-size=16M", "--max-connections=200",
+	}, s.options...)
+	s.cmd = s.command(context.WithoutCancel(ctx), s.daemon, args...)
 	s.cmd.Stderr = said
 	if err := s.cmd.Start(); err != nil {
 		return err

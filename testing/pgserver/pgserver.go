@@ -33,13 +33,32 @@ type Server struct {
 	port int
 	as   *syscall.SysProcAttr
 	cmd  *exec.Cmd
+	// options are arguments of the server.
+	options []string
 	// done is closed when the process has ended, as ended says.
 	done  chan struct{}
 	ended error
 }
 
+// TLS is what a server shows that speaks TLS, all in PEM, and whose clients it
+// trusts.
+type TLS struct{ Certificate, Key, ClientCA []byte }
+
+// CertificateRole is the role whose members log in with a certificate of ClientCA
+// that is for their name, and CertifiedUser one who has to show any such beside
+// its password.
+const (
+	CertificateRole = "with_certificate"
+	CertifiedUser   = "certified"
+)
+
 // Start makes a database cluster and starts a server on it.
-func Start() (*Server, error) {
+func Start() (*Server, error) { return start(nil) }
+
+// StartTLS is Start for a server that speaks TLS too.
+func StartTLS(t TLS) (*Server, error) { return start(&t) }
+
+func start(t *TLS) (*Server, error) {
 	s := &Server{as: &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}}
 	var err error
 	if s.bin, err = binaries(); err != nil {
@@ -50,6 +69,11 @@ func Start() (*Server, error) {
 	}
 	if err := s.initialize(); err != nil {
 		return nil, errors.Join(err, os.RemoveAll(s.dir))
+	}
+	if t != nil {
+		if err := s.speakTLS(t); err != nil {
+			return nil, errors.Join(err, os.RemoveAll(s.dir))
+		}
 	}
 	// Somebody else may take the port first.
 	for range 5 {
@@ -87,20 +111,43 @@ func (s *Server) initialize() error {
 			return err
 		}
 	}
-	secret := filepath.Join(s.dir, "password")
-	if err := os.WriteFile(secret, []byte(Password), 0o600); err != nil {
+	secret, err := s.write("password", []byte(Password))
+	if err != nil {
 		return err
-	}
-	if c := s.as.Credential; c != nil {
-		if err := os.Chown(secret, int(c.Uid), int(c.Gid)); err != nil {
-			return err
-		}
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), startTimeout)
 	defer cancel()
 	cmd := s.command(ctx, "initdb", "-D", s.data(), "-U", Admin, "--pwfile", secret, "--auth=scram-sha-256", "-E", "UTF8", "--locale=C", "--no-sync")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("initdb: %w: %s", err, out)
+	}
+	return nil
+}
+
+// write writes a file that the server may read.
+func (s *Server) write(name string, text []byte) (path string, err error) {
+	path = filepath.Join(s.dir, name)
+	if err := os.WriteFile(path, text, 0o600); err != nil {
+		return "", err
+	}
+	if c := s.as.Credential; c != nil {
+		return path, os.Chown(path, int(c.Uid), int(c.Gid))
+	}
+	return path, nil
+}
+
+// speakTLS has the server take connections with and without TLS.
+func (s *Server) speakTLS(t *TLS) error {
+	who := "hostssl all +" + CertificateRole + " 127.0.0.1/32 cert\n" +
+		"hostssl all " + CertifiedUser + " 127.0.0.1/32 scram-sha-256 clientcert=verify-ca\n" +
+		"host all all 127.0.0.1/32 scram-sha-256\n"
+	s.options = []string{"-c", "ssl=on"}
+	for name, text := range map[string][]byte{"ssl_cert_file": t.Certificate, "ssl_key_file": t.Key, "ssl_ca_file": t.ClientCA, "hba_file": []byte(who)} {
+		path, err := s.write(name, text)
+		if err != nil {
+			return err
+		}
+		s.options = append(s.options, "-c", name+"="+path)
 	}
 	return nil
 }
@@ -128,8 +175,11 @@ func (s *Server) Resume() error {
 	ctx, cancel := context.WithTimeout(context.Background(), startTimeout)
 	defer cancel()
 	log := new(strings.Builder)
-	s.cmd = s.command(context.WithoutCancel(ctx), "postgres", "-D", s.data(), "-k", s.dir, "-p", strconv.Itoa(s.port),
-		"-c", "listen_addresses=127.0.0.1", "-c", "fsync=off", "-c", "max_connections=200")
+	args := append([]string{
+		"-D", s.data(), "-k", s.dir, "-p", strconv.Itoa(s.port),
+		"-c", "listen_addresses=127.0.0.1", "-c", "fsync=off", "-c", "max_connections=200",
+	}, s.options...)
+	s.cmd = s.command(context.WithoutCancel(ctx), "postgres", args...)
 	s.cmd.Stderr = log
 	if err := s.cmd.Start(); err != nil {
 		return err

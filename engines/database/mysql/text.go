@@ -54,7 +54,7 @@ func fill(statements []string, values map[string]string) (string, error) {
 
 // check says what is wrong with statements, whatever is filled in.
 func check(statements []string) error {
-	_, err := fill(statements, map[string]string{"name": "a", "username": "a", "password": "a", "expiration": "a"})
+	_, err := fill(statements, map[string]string{"name": "a", "username": "a", "password": "a", "public_key": "a", "expiration": "a"})
 	return err
 }
 

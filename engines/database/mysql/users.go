@@ -95,6 +95,9 @@ func (s *server) Rotate(ctx context.Context, u *database.User) error {
 // text is what is sent of statements about a user.
 func (s *server) text(u *database.User, statements []string) (string, error) {
 	values := map[string]string{"name": u.Name, "username": u.Name, "password": u.Password}
+	if u.PublicKey != "" {
+		values["public_key"] = u.PublicKey
+	}
 	if !u.Expires.IsZero() {
 		values["expiration"] = u.Expires.UTC().Format(expiration)
 	}

@@ -43,7 +43,7 @@ func Plugin() *database.Plugin {
 	return &database.Plugin{
 		Names:       []string{"redis-database-plugin", "valkey-database-plugin"},
 		Username:    `{{ printf "V_%s_%s_%s_%s" (.DisplayName | uppercase | truncate 32) (.RoleName | uppercase | truncate 32) (random 20 | uppercase) (unix_time) | truncate 128 }}`,
-		MaxUsername: maxUsername,
+		MaxUsername: maxUsername, PasswordsOnly: true,
 		Fields: []engines.Field{
 			{Name: "host", Type: engines.String, Help: "Name or address of a Redis"},
 			{Name: "port", Type: engines.Int, Help: "Its port"},
