@@ -273,3 +273,30 @@ func TestKeys(t *testing.T) {
 	s.Put("sys/leases/revoke", body{"lease_id": r.Text("lease_id"), "sync": true})
 	s.Must(http.StatusBadRequest, kit.Request{Method: http.MethodPut, Path: "database/roles/app-cert", Body: body{"db_name": "orders-db", "credential_type": "client_certificate", "credential_config": body{"ca_cert": "x"}}})
 }
+
+// TestStaticAtFollowers reads at every node what the leader has set last.
+func TestStaticAtFollowers(t *testing.T) {
+	t.Parallel()
+	c := kit.NewCluster(t, 3)
+	s := c.Leader()
+	s.Mount("database", "database", nil)
+	s.Put("database/config/orders-db", connection(nil))
+	owner(t, "static-read")
+	s.Put("database/static-roles/app-read", static("static-read", nil))
+	seen := make(map[credential]bool)
+	for range 5 {
+		for _, follower := range c.Followers() { // which hands the writing on
+			follower.Put("database/rotate-role/app-read", nil)
+			now := keptBy(s, "app-read")
+			if seen[now] || !logsIn(t, now.user, now.password) {
+				t.Fatal("the password was not changed")
+			}
+			seen[now] = true
+			for _, reader := range c.Nodes {
+				if keptBy(reader, "app-read") != now {
+					t.Error("a node gives out a password that is no longer good")
+				}
+			}
+		}
+	}
+}
