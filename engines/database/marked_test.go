@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/coffer-secrets/coffer/testing/kit"
+	"github.com/coffer-secrets/coffer/testing/targets"
 )
 
 // TestReconcileUsers finds a user of PostgreSQL that no lease is for, and leaves
@@ -40,4 +41,31 @@ func TestReconcileUsers(t *testing.T) {
 		t.Error("others than the one that no lease is for were removed, or it was not")
 	}
 	s.Put("sys/leases/revoke", body{"lease_id": kept.Text("lease_id")})
+}
+
+// TestReconcileUsersOfRedis is TestReconcileUsers for Redis.
+func TestReconcileUsersOfRedis(t *testing.T) {
+	t.Parallel()
+	at := targets.Start(t, targets.Kinds()["Redis"])
+	clock := kit.NewClock()
+	s := kit.New(t, kit.At(clock))
+	s.Mount("database", "database", nil)
+	s.Put("database/config/re", at.Connection())
+	s.Put("database/roles/app", body{"db_name": "re", "creation_statements": at.Creation})
+	compare := kit.Request{Method: http.MethodPut, Path: "sys/leases/reconcile", Body: body{"mount": "database", "target": "re", "dry_run": false, "grace": "20m"}}
+	s.Must(http.StatusBadRequest, compare) // nobody is marked
+	unmarked := creds(s, "app")
+	s.Put("database/config/re", body{"mark_users": true})
+	kept, lost := creds(s, "app"), creds(s, "app")
+	at.Owner(t, "V_OTHER_(~coffer:1:2:3)")
+	s.Put("sys/leases/revoke-force/"+unmarked.lease, nil)
+	s.Put("sys/leases/revoke-force/"+lost.lease, nil)
+	clock.Advance(30 * time.Minute)
+	got := s.Must(http.StatusOK, compare)
+	if fmt.Sprintf("%v %v %v", got.At("data", "found"), got.At("data", "others"), got.At("data", "removed")) != "2 0 1" || !slices.Equal(got.Strings("data", "unleased_names"), []string{lost.user}) {
+		t.Errorf("told %s", got.Raw)
+	}
+	if at.LogsIn(t, lost.user, lost.password) || !at.LogsIn(t, kept.user, kept.password) || !slices.Contains(at.Made(t), unmarked.user) || !slices.Contains(at.Made(t), "V_OTHER_(~coffer:1:2:3)") {
+		t.Error("others than the one that no lease is for were removed, or it was not")
+	}
 }

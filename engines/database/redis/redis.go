@@ -54,6 +54,7 @@ func Plugin() *database.Plugin {
 				Name: "persistence_mode", Type: engines.String, Allowed: []string{saveIfFile, saveFile, saveConfig, saveNothing},
 				Help: "How a Redis keeps users: ACLFILE by ACL SAVE, REWRITE by CONFIG REWRITE, NONE not at all; by itself, in its file of users if it has one",
 			},
+			{Name: optionMark, Type: engines.Bool, Help: "Give each user who is made a selector that allows nothing, by which sys/leases/reconcile finds those left behind; from Redis 7 on."},
 		},
 		Open:  open,
 		Check: func(statements []string) error { _, err := rules(statements, ""); return err },

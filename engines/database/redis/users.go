@@ -23,6 +23,9 @@ func (s *server) Create(ctx context.Context, u *database.User) error {
 		return &database.Refusal{Text: err.Error()}
 	}
 	words := []any{"ACL", "SETUSER", u.Name, "reset", "on", hash(u.Password)}
+	if u.Mark != "" && s.marks() {
+		words = append(words, "(~"+u.Mark+")")
+	}
 	for _, rule := range list {
 		words = append(words, rule)
 	}
