@@ -3,7 +3,6 @@ package sim_test
 import (
 	"flag"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/coffer-secrets/coffer/testing/chaos/sim"
@@ -19,7 +18,7 @@ func run(t *testing.T, s sim.Schedule) (*sim.Result, error) {
 	var out *sim.Result
 	var h *sim.History
 	var err error
-	synctest.Test(t, func(*testing.T) { out, h, err = sim.Run(s) })
+	bubble(t, func() { out, h, err = sim.Run(s) })
 	if err != nil {
 		return out, err
 	}
@@ -73,7 +72,7 @@ func runLeases(t *testing.T, s sim.Schedule) (*sim.Result, error) {
 	t.Helper()
 	var out *sim.Result
 	var err error
-	synctest.Test(t, func(*testing.T) { out, err = sim.RunLeases(s) })
+	bubble(t, func() { out, err = sim.RunLeases(s) })
 	return out, err
 }
 
