@@ -176,13 +176,14 @@ func (p *Policies) Get(tx *state.Tx, name string) (*Stored, error) {
 	return s, nil
 }
 
-// List returns the names of all policies, sorted, with "root".
+// List returns the names of all policies that a token can be given, sorted, with
+// "root".
 func (p *Policies) List(tx *state.Tx, page engines.Page) ([]string, error) {
 	names, err := region(tx).List(aclDir, engines.Page{})
 	if err != nil {
 		return nil, err
 	}
-	names = append(names, policy.Root)
+	names = append(slices.DeleteFunc(names, func(name string) bool { return name == wrappingName }), policy.Root)
 	slices.Sort(names)
 	if page.After != "" {
 		at, found := slices.BinarySearch(names, page.After)
