@@ -90,7 +90,7 @@ func parse() (func(context.Context, options) error, options, error) {
 	flag.StringVar(&o.out.svg, "svg", "", "write plots to this folder")
 	flag.StringVar(&o.out.markdown, "markdown", "", "write the table to this file")
 	flag.IntVar(&o.secrets, "secrets", 0, "measure what it costs to hold so many secrets, instead of rates")
-	flag.StringVar(&o.profile, "profile", "", "write a CPU profile of the server under each load to this file, instead of rates")
+	flag.StringVar(&o.profile, "profile", "", "write a CPU profile of the server under each load to this file, instead of rates, or beside them with -database")
 	flag.BoolVar(&o.timing, "timing", false, "compare how long failed logins take with names that exist and with others, instead of rates")
 	flag.BoolVar(&o.database, "database", false, "measure credentials of a PostgreSQL beside its own CREATE ROLE, and revoking them, instead")
 	list := flag.Bool("list", false, "list the kinds of work")
