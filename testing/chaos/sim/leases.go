@@ -289,7 +289,9 @@ func (e *estate) settle() error {
 			err = fmt.Errorf("users %v, leases of %v", users, leased)
 			continue
 		}
-		return e.same(ctx)
+		if err = e.same(ctx); err == nil {
+			return nil
+		}
 	}
 	return fmt.Errorf("sim: %s after all was healed: %w", quiet, err)
 }
