@@ -178,6 +178,12 @@ type Tx interface {
 	// Walk visits the paths of all rows below dir, relative to it, in no
 	// particular order, until fn returns an error.
 	Walk(dir string, fn func(path string) error) error
+	// WalkPage is a part of a walk: at most limit paths of rows below dir, relative
+	// to it, and where the next part begins; nil for the first part, and after the
+	// last. The order is the store's own and never changes, so a walk in parts
+	// visits each row once that is there all the while, and costs no more than one
+	// in whole, as pages of List do.
+	WalkPage(dir string, from []byte, limit int) (paths []string, next []byte, err error)
 	// Schedule has the engine's Due called for name, which is like a path, at a
 	// time of the cluster's clock: as soon as may be if that has passed, and no
 	// more if it is zero. A name has one time; the last one set holds.

@@ -1,6 +1,7 @@
 package state
 
 import (
+	"errors"
 	"slices"
 	"sort"
 	"strings"
@@ -153,6 +154,34 @@ func (r *Region) Walk(dir string, fn func(path string) error) error {
 		}
 		return nil, fn(name)
 	})
+}
+
+// errPageFull ends a walk that has what was asked for.
+var errPageFull = errors.New("state: the page is full")
+
+// WalkPage implements engines.Tx: next is the sealed name of the first row that
+// did not fit.
+func (r *Region) WalkPage(dir string, from []byte, limit int) (paths []string, next []byte, err error) {
+	prefix, err := r.dir(dir)
+	if err != nil {
+		return nil, nil, err
+	}
+	err = r.tx.ScanKeysFrom(prefix, from, func(key []byte) ([]byte, error) {
+		if len(paths) == limit {
+			next = key
+			return nil, errPageFull
+		}
+		path, err := r.tx.store.barrier.OpenName(prefix, key)
+		if err != nil {
+			return nil, engines.Internal(err)
+		}
+		paths = append(paths, path)
+		return nil, nil
+	})
+	if errors.Is(err, errPageFull) {
+		err = nil
+	}
+	return paths, next, err
 }
 
 // Schedule implements engines.Tx.

@@ -165,6 +165,49 @@ func TestPages(t *testing.T) {
 	})
 }
 
+// TestWalkPages: a walk in parts visits each row once, also those below folders.
+func TestWalkPages(t *testing.T) {
+	t.Parallel()
+	s, _ := newStore(t)
+	var want []string
+	update(t, s, func(r *state.Region) error {
+		for i := range 10 {
+			for _, path := range []string{strconv.Itoa(i), "f/" + strconv.Itoa(i)} {
+				want = append(want, path)
+				if err := r.Put("d/"+path, nil); err != nil {
+					return err
+				}
+			}
+		}
+		return errors.Join(r.Put("c/x", nil), r.Put("e/x", nil))
+	})
+	slices.Sort(want)
+	for _, limit := range []int{1, 3, 20, 21} {
+		var got []string
+		var from []byte
+		for parts := 1; ; parts++ {
+			var paths []string
+			var next []byte
+			view(t, s, func(r *state.Region) error {
+				var err error
+				paths, next, err = r.WalkPage("d/", from, limit)
+				return err
+			})
+			from = next
+			if got = append(got, paths...); from == nil {
+				break
+			}
+			if len(paths) != limit || parts > len(want) {
+				t.Fatalf("limit %d: part %d has %d", limit, parts, len(paths))
+			}
+		}
+		slices.Sort(got)
+		if !slices.Equal(got, want) {
+			t.Errorf("limit %d: %q", limit, got)
+		}
+	}
+}
+
 func TestRegionsAreApart(t *testing.T) {
 	t.Parallel()
 	s, _ := newStore(t)

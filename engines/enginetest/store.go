@@ -162,6 +162,23 @@ func (tx *Tx) Walk(dir string, fn func(path string) error) error {
 	return nil
 }
 
+// WalkPage implements engines.Tx.
+func (tx *Tx) WalkPage(dir string, from []byte, limit int) (paths []string, next []byte, err error) {
+	if err := checkDir(dir); err != nil {
+		return nil, nil, err
+	}
+	for _, path := range slices.Sorted(slices.Values(tx.below(dir))) {
+		switch {
+		case path < string(from):
+		case len(paths) == limit:
+			return paths, []byte(path), nil
+		default:
+			paths = append(paths, path[len(dir):])
+		}
+	}
+	return paths, nil, nil
+}
+
 // below returns the rows below dir that the transaction sees, in no order.
 func (tx *Tx) below(dir string) []string {
 	var found []string

@@ -115,12 +115,12 @@ const (
 )
 
 // tidying is the row of the run that is going on, or was the last. A leader that
-// comes after goes on behind After.
+// comes after goes on at Next.
 type tidying struct {
 	State    string       `json:"state"`
 	Settings tidySettings `json:"settings"`
 	Phase    int          `json:"phase"`
-	After    string       `json:"after,omitempty"`
+	Next     []byte       `json:"next,omitempty"`
 	Started  time.Time    `json:"started"`
 	Finished time.Time    `json:"finished,omitzero"`
 	AutoEnd  time.Time    `json:"auto_end,omitzero"`
@@ -293,10 +293,10 @@ func (e *engine) tidyPage(m engines.Mount, tx engines.Tx, t *tidying, now time.T
 		}
 		fallthrough
 	default:
-		t.Phase, t.After = t.Phase+1, ""
+		t.Phase, t.Next = t.Phase+1, nil
 		return nil
 	}
-	serials, err := tx.List(dir, engines.Page{After: t.After, Limit: int(s.Page)})
+	serials, next, err := tx.WalkPage(dir, t.Next, int(s.Page))
 	if err != nil {
 		return err
 	}
@@ -305,11 +305,9 @@ func (e *engine) tidyPage(m engines.Mount, tx engines.Tx, t *tidying, now time.T
 			return err
 		}
 	}
-	if len(serials) < int(s.Page) {
-		t.Phase, t.After = t.Phase+1, ""
-		return nil
+	if t.Next = next; next == nil {
+		t.Phase++
 	}
-	t.After = serials[len(serials)-1]
 	return nil
 }
 
