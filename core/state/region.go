@@ -3,7 +3,6 @@ package state
 import (
 	"errors"
 	"slices"
-	"sort"
 	"strings"
 	"time"
 
@@ -104,41 +103,55 @@ func (r *Region) dir(dir string) ([]byte, error) {
 }
 
 // List implements engines.Tx. Sealed names are not in the order of the plain
-// ones, so a page costs the opening of every name of the folder.
+// ones, so a page costs the opening of every name of the folder, though it holds
+// no more than twice as many as it answers with.
 func (r *Region) List(dir string, page engines.Page) ([]string, error) {
 	prefix, err := r.dir(dir)
 	if err != nil {
 		return nil, err
 	}
-	var names []string
+	names := listing{page: page}
 	err = r.tx.ScanKeys(prefix, func(key []byte) ([]byte, error) {
 		name, isDir, n, err := r.tx.store.barrier.OpenComponent(prefix, key)
 		if err != nil {
 			return nil, engines.Internal(err)
 		}
 		if !isDir {
-			names = append(names, name)
+			names.add(name)
 			return nil, nil
 		}
-		names = append(names, name+"/")
+		names.add(name + "/")
 		return prefixEnd(key[:len(prefix)+n]), nil
 	})
 	if err != nil {
 		return nil, err
 	}
-	sort.Strings(names)
-	return paginate(names, page), nil
+	return names.first(), nil
 }
 
-func paginate(names []string, page engines.Page) []string {
-	if page.After != "" {
-		at := sort.Search(len(names), func(i int) bool { return names[i] > page.After })
-		names = names[at:]
+// listing takes names in any order and keeps the first of a page.
+type listing struct {
+	page  engines.Page
+	names []string
+}
+
+func (l *listing) add(name string) {
+	if name <= l.page.After { // "" comes before every name
+		return
 	}
-	if page.Limit > 0 && len(names) > page.Limit {
-		names = names[:page.Limit]
+	l.names = append(l.names, name)
+	if l.page.Limit > 0 && len(l.names)/2 >= l.page.Limit { // 2*Limit may overflow
+		l.names = l.first()
 	}
-	return names
+}
+
+// first sorts and returns what is on the page.
+func (l *listing) first() []string {
+	slices.Sort(l.names)
+	if l.page.Limit > 0 && len(l.names) > l.page.Limit {
+		return l.names[:l.page.Limit]
+	}
+	return l.names
 }
 
 // Walk implements engines.Tx.

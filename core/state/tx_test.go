@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strconv"
 	"testing"
@@ -163,6 +164,44 @@ func TestPages(t *testing.T) {
 		}
 		return nil
 	})
+}
+
+// TestListPages: pages of any size, of names put in no order, are the sorted list.
+func TestListPages(t *testing.T) {
+	t.Parallel()
+	s, _ := newStore(t)
+	var want []string
+	update(t, s, func(r *state.Region) error {
+		for i := range 60 {
+			name := strconv.Itoa(i * 37 % 60)
+			want = append(want, name, name+"/")
+			if err := errors.Join(r.Put("d/"+name, nil), r.Put("d/"+name+"/x", nil)); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	slices.Sort(want)
+	for _, limit := range []int{0, 1, 7, 59, 60, 61, 120, 121, math.MaxInt} {
+		var got []string
+		for page := (engines.Page{Limit: limit}); ; page.After = got[len(got)-1] {
+			var names []string
+			view(t, s, func(r *state.Region) error {
+				var err error
+				names, err = r.List("d/", page)
+				return err
+			})
+			if left := len(want) - len(got); limit > 0 && len(names) != min(limit, left) {
+				t.Fatalf("limit %d: a page of %d where %d are left", limit, len(names), left)
+			}
+			if got = append(got, names...); len(names) == 0 || limit == 0 {
+				break
+			}
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("limit %d: %q", limit, got)
+		}
+	}
 }
 
 // TestWalkPages: a walk in parts visits each row once, also those below folders.

@@ -13,8 +13,10 @@ import (
 const (
 	maxKeys     = 250_000
 	maxDetailed = 10_000
-	// batch is how many names are taken at a time where some are left out.
-	batch = 1_000
+	// batch is how many names are taken at a time where some may be left out. Each
+	// time costs the opening of all names of a folder, so it is as many as are held
+	// at once anyhow.
+	batch = maxKeys + 1
 )
 
 func tooMany(limit int) error {
@@ -88,7 +90,7 @@ func (t tree) scan(base, folder, after string, limit int, found []string) ([]str
 		}
 	}
 	for len(found) < limit {
-		page.Limit = min(batch, limit-len(found))
+		page.Limit = batch // a folder that is hidden gives none
 		names, err := t.list(folder, page)
 		if err != nil {
 			return nil, err
@@ -140,6 +142,9 @@ func (t tree) names(req *engines.Request, most int, keep func(path string) (bool
 	after := req.Fields.String("after")
 	for len(kept) < limit {
 		want := limit - len(kept)
+		if keep != nil {
+			want = batch
+		}
 		var names []string
 		var err error
 		if req.Op == engines.Scan {
@@ -151,6 +156,9 @@ func (t tree) names(req *engines.Request, most int, keep func(path string) (bool
 			return nil, err
 		}
 		for _, name := range names {
+			if len(kept) == limit {
+				break
+			}
 			ok := true
 			if keep != nil && !strings.HasSuffix(name, "/") {
 				if ok, err = keep(folder + name); err != nil {

@@ -4,11 +4,13 @@ import (
 	"fmt"
 	"maps"
 	"math/rand/v2"
+	"net/url"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/coffer-secrets/coffer/engines"
+	"github.com/coffer-secrets/coffer/engines/enginetest"
 )
 
 // listed are the paths of both versions' listings.
@@ -205,5 +207,61 @@ func checkAfter(t *testing.T, k *kit, path string, random *rand.Rand, want []str
 	}
 	if !slices.Equal(got, rest) {
 		t.Errorf("scan of %q after %q: got %q\nwant %q", path, after, got, rest)
+	}
+}
+
+// lister counts how often each folder is listed, which costs the opening of all
+// of its names each time.
+type lister struct {
+	engines.Tx
+	lists map[string]int
+}
+
+func (l *lister) List(dir string, page engines.Page) ([]string, error) {
+	l.lists[dir]++
+	return l.Tx.List(dir, page)
+}
+
+// TestFoldersAreReadOnce: one request lists no folder twice, however many names
+// it has and however many of them are left out.
+func TestFoldersAreReadOnce(t *testing.T) {
+	t.Parallel()
+	k := mount(t, "2")
+	k.Once = true
+	const flat = 1_100
+	for i := range flat {
+		path := fmt.Sprintf("data/f/%04d", i)
+		k.do(engines.Update, path, `{"data":{}}`, "")
+		if i < 20 {
+			k.write(engines.Delete, path, "")
+		}
+	}
+	k.do(engines.Update, "data/f/g/deep", `{"data":{}}`, "")
+	for _, c := range []struct {
+		op    engines.Operation
+		query url.Values
+		names int
+		lists map[string]int
+	}{
+		{engines.Scan, nil, flat + 1, map[string]int{"meta/f/": 1, "meta/f/g/": 1}},
+		{engines.Scan, url.Values{"limit": {"1050"}, "after": {"0002"}}, 1050, map[string]int{"meta/f/": 1}},
+		{engines.List, url.Values{"limit": {"2"}, "exclude_deleted": {"true"}}, 2, map[string]int{"meta/f/": 1}},
+		{engines.Scan, url.Values{"limit": {"2"}, "exclude_deleted": {"true"}}, 2, map[string]int{"meta/f/": 1, "meta/f/g/": 1}},
+	} {
+		match, _ := k.Compiled().Match("metadata/f/")
+		op, _ := match.Op(c.op)
+		fields, _, err := match.Decode(c.op, c.query, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		tx := &lister{k.Store.Begin(), map[string]int{}}
+		resp, err := op.Handler(t.Context(), &engines.Request{Op: c.op, Path: "metadata/f/", Fields: fields, Mount: k.Info, Now: k.Now}, tx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		keys := enginetest.Data(t, resp)["keys"].([]any)
+		if len(keys) != c.names || !maps.Equal(tx.lists, c.lists) {
+			t.Errorf("%v %v: %d names of lists %v, want %d of %v", c.op, c.query, len(keys), tx.lists, c.names, c.lists)
+		}
 	}
 }
