@@ -166,7 +166,7 @@ func (n *Node) proposeNothing(term uint64) error {
 	if err != nil {
 		return err
 	}
-	err = n.await(context.Background(), n.raft.Apply(data, enqueueTimeout))
+	err = n.awaitOwn(n.raft.Apply(data, enqueueTimeout))
 	n.noteTransfer(errors.Is(err, raft.ErrLeadershipTransferInProgress))
 	return err
 }

@@ -77,17 +77,33 @@ func (n *Node) reconfigure(ctx context.Context, change func(timeout time.Duratio
 // await waits for a future, or for the end of ctx or of the node, which leave
 // the outcome unknown.
 func (n *Node) await(ctx context.Context, future raft.Future) error {
+	ended, err := n.outcome(future, ctx.Done())
+	if ended {
+		return fmt.Errorf("%w: %w", ErrUnknown, ctx.Err())
+	}
+	return err
+}
+
+// awaitOwn waits for a future of the node's own work, which no caller gives up.
+func (n *Node) awaitOwn(future raft.Future) error {
+	_, err := n.outcome(future, nil)
+	return err
+}
+
+// outcome waits for a future, for the end of the node, or until givenUp is closed,
+// of which it tells.
+func (n *Node) outcome(future raft.Future, givenUp <-chan struct{}) (ended bool, err error) {
 	done := make(chan error, 1)
 	go func() { done <- future.Error() }()
 	select {
 	case err := <-done:
-		return err
-	case <-ctx.Done():
-		return fmt.Errorf("%w: %w", ErrUnknown, ctx.Err())
+		return false, err
+	case <-givenUp:
+		return true, nil
 	case <-n.closing:
 	case <-n.halted:
 	}
-	return fmt.Errorf("%w: %w", ErrUnknown, n.err())
+	return false, fmt.Errorf("%w: %w", ErrUnknown, n.err())
 }
 
 // enqueue is how long something may wait for its turn.

@@ -1,7 +1,6 @@
 package cluster
 
 import (
-	"context"
 	"fmt"
 	"slices"
 	"time"
@@ -57,7 +56,7 @@ func (n *Node) agreeOnTime() error {
 	}
 	if all.known == 0 {
 		// A node that was just started has applied next to nothing yet.
-		if err := n.await(context.Background(), n.raft.Barrier(enqueueTimeout)); err != nil {
+		if err := n.awaitOwn(n.raft.Barrier(enqueueTimeout)); err != nil {
 			return fmt.Errorf("apply the log: %w", err)
 		}
 	}
