@@ -49,7 +49,7 @@ func again(tx engines.Tx, name string, now time.Time) error {
 		return tx.Schedule(staticDir+name, time.Time{})
 	}
 	if s.missed(now) {
-		s.Due = s.next(now)
+		s.Due = s.Times.Next(s.Rotated, now)
 	}
 	return s.store(tx, name, now)
 }
@@ -57,7 +57,7 @@ func again(tx engines.Tx, name string, now time.Time) error {
 // missed reports whether the time for the change is over. One that has begun goes
 // on: the database may have the password.
 func (s *static) missed(now time.Time) bool {
-	return s.Window > 0 && s.Next == nil && s.Current != nil && len(s.Orders) == 0 && now.After(s.Due.Add(s.Window))
+	return s.Next == nil && s.Current != nil && len(s.Orders) == 0 && s.Missed(s.Due, now)
 }
 
 // rotation is the change of one static role's password.
@@ -113,7 +113,7 @@ func (w *rotation) run(ctx context.Context) error {
 	}
 	return w.change(ctx, func(now *static) {
 		now.Current, now.Next, now.Until, now.Rotated, now.Orders, now.Failed = now.Next, nil, w.doubt, w.r.Now(), nil, ""
-		now.Due = now.next(now.Rotated)
+		now.Due = now.Times.Next(now.Rotated, now.Rotated)
 	})
 }
 

@@ -12,9 +12,8 @@ import (
 	"strings"
 	"time"
 
-	"github.com/robfig/cron/v3"
-
 	"github.com/coffer-secrets/coffer/engines"
+	"github.com/coffer-secrets/coffer/engines/recurring"
 )
 
 const (
@@ -27,8 +26,6 @@ const (
 	takenDir = "static-users/"
 
 	leastPeriod = 5 * time.Second
-	leastWindow = time.Hour
-	maxSchedule = 256
 	maxName     = 512
 )
 
@@ -38,13 +35,11 @@ type static struct {
 	Born       string `json:"born"`
 	Connection string `json:"connection"`
 	// Usernames are one user, or two that take turns.
-	Usernames  []string      `json:"usernames"`
-	Statements []string      `json:"statements,omitempty"`
-	Period     time.Duration `json:"period,omitempty"`
-	Schedule   string        `json:"schedule,omitempty"`
-	Window     time.Duration `json:"window,omitempty"`
-	Credential credential    `json:"credential"`
-	SkipImport bool          `json:"skip_import,omitempty"`
+	Usernames  []string `json:"usernames"`
+	Statements []string `json:"statements,omitempty"`
+	recurring.Times
+	Credential credential `json:"credential"`
+	SkipImport bool       `json:"skip_import,omitempty"`
 	// Own says that the user changes its own password.
 	Own bool `json:"own,omitempty"`
 	// Current is what callers get. Next is committed before the database is told,
@@ -67,14 +62,11 @@ func staticFields() []engines.Field {
 		{Name: "db_name", Help: "The connection."},
 		{Name: "username", Help: "The user of the database, who has to be there."},
 		{Name: "usernames", Type: engines.Strings, Help: "Two users instead of one, who take turns: while callers get the one, the password of the other stays good until it is its turn."},
-		{Name: "rotation_period", Type: engines.Seconds, Help: "How often the password is changed, 5s at least."},
-		{Name: "rotation_schedule", Help: "When it is changed instead: minute, hour, day of the month, month and day of the week, in UTC, as cron takes them."},
-		{Name: "rotation_window", Type: engines.Seconds, Help: "How long after a time of rotation_schedule it may still be changed, 1h at least; 0 for any time."},
 		{Name: "rotation_statements", Type: engines.Strings, Whole: true, Help: "Statements that change the password, instead of what is done by itself."},
 		{Name: "skip_import_rotation", Type: engines.Bool, Help: "Leave the password as it is until it is due."},
 		{Name: "password", Secret: true, Help: "The password that the user has, for skip_import_rotation."},
 		{Name: "self_managed_password", Secret: true, Help: "The password that the user has, with which it logs in to change it."},
-	}, credentialFields(typePassword, typeKey)...)
+	}, append(recurring.Fields("the password", "5s"), credentialFields(typePassword, typeKey)...)...)
 }
 
 func loadStatic(tx engines.Tx, name string) (*static, error) {
@@ -111,33 +103,6 @@ func takenKey(connection, username string) string {
 	return takenDir + hex.EncodeToString(sum[:])
 }
 
-// next is when a password that was set at a time is due to be changed.
-func (s *static) next(set time.Time) time.Time {
-	if s.Schedule == "" {
-		return set.Add(s.Period)
-	}
-	plan, err := parseSchedule(s.Schedule)
-	if err != nil {
-		return set.Add(leastWindow) // it was read when it was written
-	}
-	return plan.Next(set.UTC())
-}
-
-func parseSchedule(text string) (cron.Schedule, error) {
-	bad := engines.Invalidf(`rotation_schedule has to be five fields as cron takes them, such as "0 3 * * SUN" for 3:00 UTC on Sundays`)
-	if len(text) > maxSchedule || strings.Contains(text, "=") { // time zones are named so
-		return nil, bad
-	}
-	plan, err := cron.NewParser(cron.Minute | cron.Hour | cron.Dom | cron.Month | cron.Dow).Parse(text)
-	if err != nil {
-		return nil, bad
-	}
-	if plan.Next(time.Now().UTC()).IsZero() {
-		return nil, engines.Invalidf("rotation_schedule names no time that ever comes")
-	}
-	return plan, nil
-}
-
 func (e *engine) readStatic(_ context.Context, req *engines.Request, tx engines.Tx) (*engines.Response, error) {
 	s, err := loadStatic(tx, req.Fields.String("name"))
 	if err != nil {
@@ -163,20 +128,8 @@ func (e *engine) readStatic(_ context.Context, req *engines.Request, tx engines.
 	if s.Failed != "" {
 		data["last_error"] = s.Failed
 	}
-	s.times(data)
+	s.Show(data)
 	return &engines.Response{Data: data}, nil
-}
-
-// times adds when the password is changed.
-func (s *static) times(data map[string]any) {
-	if s.Schedule == "" {
-		data["rotation_period"] = int64(s.Period / time.Second)
-		return
-	}
-	data["rotation_schedule"] = s.Schedule
-	if s.Window > 0 {
-		data["rotation_window"] = int64(s.Window / time.Second)
-	}
 }
 
 func (e *engine) readStaticCreds(_ context.Context, req *engines.Request, tx engines.Tx) (*engines.Response, error) {
@@ -201,7 +154,7 @@ func (e *engine) readStaticCreds(_ context.Context, req *engines.Request, tx eng
 	data := s.Current.answer()
 	data["ttl"] = max(0, int64(s.Due.Sub(req.Now)/time.Second))
 	data["last_vault_rotation"] = s.Rotated.UTC().Format(time.RFC3339Nano)
-	s.times(data)
+	s.Show(data)
 	resp := &engines.Response{Data: data}
 	if s.Current.Password == "" && s.Current.PrivateKey == "" {
 		resp.Warnings = []string{"the password is not known until it has been changed: rotate-role/" + name + " does that now"}
@@ -249,7 +202,7 @@ func (e *engine) writeStatic(_ context.Context, req *engines.Request, tx engines
 		s.Rotated = req.Now
 	}
 	if s.Current != nil {
-		if next := s.next(s.Rotated); s.Failed == "" || next.Before(s.Due) {
+		if next := s.Times.Next(s.Rotated, req.Now); s.Failed == "" || next.Before(s.Due) {
 			s.Due = next // what has failed is not put off
 		}
 	}
@@ -292,7 +245,7 @@ func (s *static) take(v engines.Values, first bool) error {
 	if v.Has("rotation_statements") {
 		s.Statements = v.Strings("rotation_statements")
 	}
-	if err := s.takeTimes(v); err != nil {
+	if err := s.Take(v); err != nil {
 		return err
 	}
 	if len(v.String("password"))+len(v.String("self_managed_password")) > maxURL {
@@ -316,23 +269,6 @@ func (s *static) keeps(v engines.Values, names []string) error {
 	return nil
 }
 
-// takeTimes takes when to rotate.
-func (s *static) takeTimes(v engines.Values) error {
-	scheduled := v.Has("rotation_schedule") && v.String("rotation_schedule") != ""
-	switch {
-	case v.Has("rotation_period") && scheduled:
-		return engines.Invalidf("rotation_period and rotation_schedule: give one of them")
-	case v.Has("rotation_period"):
-		s.Period, s.Schedule, s.Window = v.Duration("rotation_period"), "", 0
-	case scheduled:
-		s.Period, s.Schedule = 0, v.String("rotation_schedule")
-	}
-	if v.Has("rotation_window") {
-		s.Window = v.Duration("rotation_window")
-	}
-	return nil
-}
-
 // check tells what is wrong with a static role.
 func (s *static) check(c *connection, name string) error {
 	if !c.allows(name) {
@@ -352,31 +288,16 @@ func (s *static) check(c *connection, name string) error {
 	if (s.SkipImport || s.Own) && (len(s.Usernames) > 1 || s.Credential.typ() != typePassword) {
 		return engines.Invalidf("skip_import_rotation and self_managed_password are for the password of one user")
 	}
-	if err := s.checkTimes(); err != nil {
+	if s.None() {
+		return engines.Invalidf("rotation_period or rotation_schedule is missing")
+	}
+	if err := s.Check(leastPeriod); err != nil {
 		return err
 	}
 	if err := s.Credential.fits(c.plugin, "rotation_statements", s.Statements); err != nil {
 		return err
 	}
 	return checkStatements(c.plugin, "rotation_statements", s.Statements)
-}
-
-func (s *static) checkTimes() error {
-	switch {
-	case s.Schedule == "" && s.Period == 0:
-		return engines.Invalidf("rotation_period or rotation_schedule is missing")
-	case s.Schedule == "" && s.Window > 0:
-		return engines.Invalidf("rotation_window goes with rotation_schedule")
-	case s.Schedule == "" && s.Period < leastPeriod:
-		return engines.Invalidf("rotation_period has to be at least %s", leastPeriod)
-	case s.Window != 0 && s.Window < leastWindow:
-		return engines.Invalidf("rotation_window has to be at least %s", leastWindow)
-	}
-	if s.Schedule == "" {
-		return nil
-	}
-	_, err := parseSchedule(s.Schedule)
-	return err
 }
 
 // deleteStatic forgets a static role. The user keeps its password.
