@@ -26,13 +26,25 @@ const (
 // startTimeout bounds how long a server may take to be there.
 const startTimeout = 20 * time.Second
 
+// Place is where a server runs, if not on this machine's own network.
+type Place struct {
+	// Address is where it listens, and Network from where it is reached, as
+	// 198.18.0.0/24.
+	Address, Network string
+	// Command makes a command that runs there as it would here.
+	Command func(ctx context.Context, name string, args ...string) *exec.Cmd
+	// Connections is how many it takes at once; 0: some.
+	Connections int
+}
+
 // Server is one PostgreSQL.
 type Server struct {
-	dir  string
-	bin  string
-	port int
-	as   *syscall.SysProcAttr
-	cmd  *exec.Cmd
+	dir   string
+	bin   string
+	port  int
+	as    *syscall.SysProcAttr
+	cmd   *exec.Cmd
+	place Place
 	// options are arguments of the server.
 	options []string
 	// done is closed when the process has ended, as ended says.
@@ -53,13 +65,22 @@ const (
 )
 
 // Start makes a database cluster and starts a server on it.
-func Start() (*Server, error) { return start(nil) }
+func Start() (*Server, error) { return start(nil, Place{}) }
 
 // StartTLS is Start for a server that speaks TLS too.
-func StartTLS(t TLS) (*Server, error) { return start(&t) }
+func StartTLS(t TLS) (*Server, error) { return start(&t, Place{}) }
 
-func start(t *TLS) (*Server, error) {
-	s := &Server{as: &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}}
+// StartAt is Start for a server at another place.
+func StartAt(p Place) (*Server, error) { return start(nil, p) }
+
+func start(t *TLS, p Place) (*Server, error) {
+	if p.Address == "" {
+		p.Address = "127.0.0.1"
+	}
+	if p.Connections == 0 {
+		p.Connections = 200
+	}
+	s := &Server{as: &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}, place: p}
 	var err error
 	if s.bin, err = binaries(); err != nil {
 		return nil, err
@@ -71,9 +92,12 @@ func start(t *TLS) (*Server, error) {
 		return nil, errors.Join(err, os.RemoveAll(s.dir))
 	}
 	if t != nil {
-		if err := s.speakTLS(t); err != nil {
-			return nil, errors.Join(err, os.RemoveAll(s.dir))
-		}
+		err = s.speakTLS(t)
+	} else if p.Network != "" {
+		err = s.admit(p.Network)
+	}
+	if err != nil {
+		return nil, errors.Join(err, os.RemoveAll(s.dir))
 	}
 	// Somebody else may take the port first.
 	for range 5 {
@@ -152,11 +176,38 @@ func (s *Server) speakTLS(t *TLS) error {
 	return nil
 }
 
+// admit has the server take connections from a network.
+func (s *Server) admit(network string) error {
+	path, err := s.write("hba_file", []byte("host all all "+network+" scram-sha-256\n"))
+	s.options = []string{"-c", "hba_file=" + path}
+	return err
+}
+
+// serve is the command that is the server. Another place may need rights to get
+// to that the server must not have.
+func (s *Server) serve(ctx context.Context, args ...string) *exec.Cmd {
+	if s.place.Command == nil {
+		return s.command(ctx, "postgres", args...)
+	}
+	words := []string{filepath.Join(s.bin, "postgres")}
+	if c := s.as.Credential; c != nil {
+		words = []string{"setpriv", "--reuid", fmt.Sprint(c.Uid), "--regid", fmt.Sprint(c.Gid), "--clear-groups", "--pdeathsig", "KILL", words[0]}
+	}
+	words = append(words, args...)
+	cmd := s.place.Command(ctx, words[0], words[1:]...)
+	cmd.Dir, cmd.Env = s.dir, s.environment()
+	return cmd
+}
+
+func (s *Server) environment() []string {
+	return []string{"PATH=" + s.bin + ":/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL=C", "TZ=UTC"}
+}
+
 func (s *Server) command(ctx context.Context, name string, args ...string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, filepath.Join(s.bin, name), args...) //nolint:gosec // PostgreSQL's own
 	cmd.Dir = s.dir
 	cmd.SysProcAttr = s.as
-	cmd.Env = []string{"PATH=" + s.bin + ":/usr/bin:/bin", "LC_ALL=C", "TZ=UTC"}
+	cmd.Env = s.environment()
 	return cmd
 }
 
@@ -177,9 +228,9 @@ func (s *Server) Resume() error {
 	log := new(strings.Builder)
 	args := append([]string{
 		"-D", s.data(), "-k", s.dir, "-p", strconv.Itoa(s.port),
-		"-c", "listen_addresses=127.0.0.1", "-c", "fsync=off", "-c", "max_connections=200",
+		"-c", "listen_addresses=" + s.place.Address, "-c", "fsync=off", "-c", "max_connections=" + strconv.Itoa(s.place.Connections),
 	}, s.options...)
-	s.cmd = s.command(context.WithoutCancel(ctx), "postgres", args...)
+	s.cmd = s.serve(context.WithoutCancel(ctx), args...)
 	s.cmd.Stderr = log
 	if err := s.cmd.Start(); err != nil {
 		return err
@@ -214,15 +265,48 @@ func (s *Server) Stop() error {
 	if err := s.cmd.Process.Signal(syscall.SIGQUIT); err != nil {
 		return err
 	}
+	s.Thaw() // what is frozen does not hear of it
 	<-s.done
 	s.cmd = nil
 	return nil
 }
 
+// Freeze stops all processes of the server from running. Thaw has them go on.
+func (s *Server) Freeze() { s.signal(syscall.SIGSTOP) }
+
+// Thaw ends a Freeze.
+func (s *Server) Thaw() { s.signal(syscall.SIGCONT) }
+
+// signal tells the server and its children, the server first, so that it makes
+// no more of them when it is stopped.
+func (s *Server) signal(sig syscall.Signal) {
+	if s.cmd == nil {
+		return
+	}
+	pid := s.cmd.Process.Pid
+	_ = syscall.Kill(pid, sig)
+	stats, _ := filepath.Glob("/proc/[0-9]*/stat")
+	for _, path := range stats {
+		text, err := os.ReadFile(path) // #nosec G304 -- of this machine's processes
+		if err != nil {
+			continue // it has ended
+		}
+		_, after, _ := strings.Cut(string(text), ") ") // behind the name come state and parent
+		fields := strings.Fields(after)
+		child, err := strconv.Atoi(filepath.Base(filepath.Dir(path)))
+		if err == nil && len(fields) > 1 && fields[1] == strconv.Itoa(pid) {
+			_ = syscall.Kill(child, sig)
+		}
+	}
+}
+
 // Close stops the server and removes its data.
 func (s *Server) Close() error { return errors.Join(s.Stop(), os.RemoveAll(s.dir)) }
 
-// Port is where the server listens, on the host 127.0.0.1.
+// Address is the host and port where the server listens.
+func (s *Server) Address() string { return net.JoinHostPort(s.place.Address, strconv.Itoa(s.port)) }
+
+// Port is where the server listens.
 func (s *Server) Port() int { return s.port }
 
 // URL is where a user reaches a database.
@@ -236,5 +320,5 @@ func (s *Server) Template(database string) string {
 }
 
 func (s *Server) url(who, database string) string {
-	return fmt.Sprintf("postgresql://%s@127.0.0.1:%d/%s?sslmode=disable", who, s.port, database)
+	return fmt.Sprintf("postgresql://%s@%s/%s?sslmode=disable", who, s.Address(), database)
 }

@@ -25,6 +25,7 @@ var rules = map[string]func(key string, ops []history.Op) []Violation{
 	"set":      sets,
 	"token":    tokens,
 	"once":     uses,
+	"database": users,
 }
 
 // History checks all of a history.

@@ -4,6 +4,7 @@ import (
 	"path/filepath"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/coffer-secrets/coffer/testing/chaos/check"
 	"github.com/coffer-secrets/coffer/testing/chaos/history"
@@ -26,6 +27,22 @@ func lists(call, end int64, elements ...string) history.Op {
 
 func index(o history.Op, index uint64) history.Op {
 	o.Index = index
+	return o
+}
+
+const second = int64(time.Second)
+
+func issued(user string, call, end, ttl int64) history.Op {
+	return versions(op("database", "issue", user, call, end, history.Done), ttl, 0)
+}
+
+func entered(user string, call, end int64, outcome history.Outcome) history.Op {
+	return op("database", "enter", user, call, end, outcome)
+}
+
+func users(kind string, call int64, names ...string) history.Op {
+	o := op("database", kind, "", call, call+1, history.Done)
+	o.List = names
 	return o
 }
 
@@ -70,16 +87,30 @@ func TestRules(t *testing.T) {
 		"a tree": {[]history.Op{
 			op("token", "use", "a", 1, 2, done), op("token", "revoke", "", 3, 6, done), op("token", "use", "a", 4, 5, refused), op("token", "use", "a", 7, 8, refused),
 		}, nil},
-		"a tree that lives on":    {[]history.Op{op("token", "revoke", "", 1, 2, done), op("token", "use", "a", 3, 4, done)}, []string{"used after it was revoked"}},
-		"a tree that dies early":  {[]history.Op{op("token", "use", "a", 1, 2, refused), op("token", "revoke", "", 3, 4, done)}, []string{"refused before it was revoked"}},
-		"once":                    {[]history.Op{versions(op("once", "use", "", 1, 4, done), 1, 0), versions(op("once", "use", "", 2, 3, refused), 1, 0)}, nil},
-		"once, perhaps":           {[]history.Op{versions(op("once", "use", "", 1, 4, unknown), 1, 0), versions(op("once", "use", "", 2, 3, refused), 1, 0)}, nil},
-		"once is twice":           {[]history.Op{versions(op("once", "use", "", 1, 4, done), 1, 0), versions(op("once", "use", "", 2, 3, done), 1, 0)}, []string{"used too often"}},
-		"once is never":           {[]history.Op{versions(op("once", "use", "", 1, 4, failed), 1, 0), versions(op("once", "use", "", 2, 3, refused), 1, 0)}, []string{"refused too early"}},
-		"indexes":                 {[]history.Op{index(op("x", "read", "", 1, 3, done), 7), index(op("x", "read", "", 2, 5, done), 6), index(op("x", "read", "", 4, 5, done), 7)}, nil},
-		"indexes that go back":    {[]history.Op{index(op("x", "read", "", 1, 2, done), 7), index(op("x", "read", "", 3, 4, done), 6)}, []string{"an index went back"}},
-		"nothing has happened":    {nil, nil},
-		"work without any checks": {[]history.Op{op("x", "read", "", 1, 2, done)}, nil},
+		"a tree that lives on":   {[]history.Op{op("token", "revoke", "", 1, 2, done), op("token", "use", "a", 3, 4, done)}, []string{"used after it was revoked"}},
+		"a tree that dies early": {[]history.Op{op("token", "use", "a", 1, 2, refused), op("token", "revoke", "", 3, 4, done)}, []string{"refused before it was revoked"}},
+		"once":                   {[]history.Op{versions(op("once", "use", "", 1, 4, done), 1, 0), versions(op("once", "use", "", 2, 3, refused), 1, 0)}, nil},
+		"once, perhaps":          {[]history.Op{versions(op("once", "use", "", 1, 4, unknown), 1, 0), versions(op("once", "use", "", 2, 3, refused), 1, 0)}, nil},
+		"once is twice":          {[]history.Op{versions(op("once", "use", "", 1, 4, done), 1, 0), versions(op("once", "use", "", 2, 3, done), 1, 0)}, []string{"used too often"}},
+		"once is never":          {[]history.Op{versions(op("once", "use", "", 1, 4, failed), 1, 0), versions(op("once", "use", "", 2, 3, refused), 1, 0)}, []string{"refused too early"}},
+		"a user": {[]history.Op{
+			issued("u", 0, 1, 10), entered("u", 2, 3, done), op("database", "renew", "u", 4, 5, refused), entered("u", 12*second, 12*second+1, refused),
+			entered("u", 30*second, 31*second, done), users("settled", 40*second), users("leased", 40*second),
+		}, nil},
+		"a user that is renewed":         {[]history.Op{issued("u", 0, 1, 10), versions(op("database", "renew", "u", 4, 5, done), 20, 0), entered("u", 12*second, 12*second+1, refused)}, []string{"a user ended early"}},
+		"a user that is released":        {[]history.Op{issued("u", 0, 1, 10), op("database", "revoke", "u", 2, 9, failed), entered("u", 3, 4, refused), entered("u", 10, 11, done)}, nil},
+		"users that are released":        {[]history.Op{issued("u", 0, 1, 10), op("database", "revoke-prefix", "", 2, 9, done), entered("u", 3, 4, refused)}, nil},
+		"a user that ends early":         {[]history.Op{issued("u", 0, 1, 10), entered("u", 2, 3, refused)}, []string{"a user ended early"}},
+		"a user that is not asked for":   {[]history.Op{issued("u", 0, 1, 100), users("settled", 2), users("leased", 2)}, []string{"a user ended early"}},
+		"a user that does not end":       {[]history.Op{issued("u", 0, 1, 10), entered("u", 40*second, 41*second, done)}, []string{"a user outlived its lease"}},
+		"a user that may be renewed":     {[]history.Op{issued("u", 0, 1, 10), op("database", "renew", "u", 2, 3, unknown), entered("u", 40*second, 41*second, done)}, nil},
+		"a user that is said to be gone": {[]history.Op{issued("u", 0, 1, 10), op("database", "revoke-sync", "u", 2, 3, done), entered("u", 4, 5, done)}, []string{"a user outlived its revocation"}},
+		"a user without a lease":         {[]history.Op{users("settled", 2, "u"), users("leased", 2)}, []string{"a user without a lease"}},
+		"a lease without a user":         {[]history.Op{users("settled", 2), users("leased", 2, "u")}, []string{"a lease without a user"}},
+		"indexes":                        {[]history.Op{index(op("x", "read", "", 1, 3, done), 7), index(op("x", "read", "", 2, 5, done), 6), index(op("x", "read", "", 4, 5, done), 7)}, nil},
+		"indexes that go back":           {[]history.Op{index(op("x", "read", "", 1, 2, done), 7), index(op("x", "read", "", 3, 4, done), 6)}, []string{"an index went back"}},
+		"nothing has happened":           {nil, nil},
+		"work without any checks":        {[]history.Op{op("x", "read", "", 1, 2, done)}, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -24,6 +24,8 @@ type Fault struct {
 	Group string
 	// network says that the fault is one between hosts.
 	network bool
+	// database says that the fault is one of the database.
+	database bool
 	// needs is a command that the fault takes; "" if none.
 	needs string
 	do    func(ctx context.Context, s *Scene) error
@@ -61,7 +63,7 @@ var errNobody = errors.New("nobody is left for it")
 
 // Faults are all faults.
 func Faults() []Fault {
-	return slices.Concat(processes, partitions, links, leaders, disks)
+	return slices.Concat(processes, partitions, links, leaders, disks, databases)
 }
 
 // Pick picks faults by their names or groups, with commas; "" or "all": all. Those
@@ -82,7 +84,7 @@ func Pick(list string, r *rig.Rig) (picked []Fault, left []string, err error) {
 			_, err := exec.LookPath(f.needs)
 			missing = err != nil
 		}
-		if missing || f.network && r.Net == nil {
+		if missing || f.network && r.Net == nil || f.database && r.DB == nil {
 			left = append(left, f.Name)
 			continue
 		}

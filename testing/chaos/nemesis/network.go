@@ -46,9 +46,9 @@ func (s *Scene) held(ctx context.Context) error {
 // isolate cuts one node off from all others. Clients still reach it.
 func (s *Scene) isolate(ctx context.Context, i int) error {
 	i = max(i, 0)
-	for j, other := range s.Net.Hosts {
+	for j, other := range s.Hosts {
 		if j != i {
-			s.Net.Cut(s.Net.Hosts[i], other)
+			s.Net.Cut(s.Hosts[i], other)
 		}
 	}
 	return s.held(ctx)
@@ -57,12 +57,12 @@ func (s *Scene) isolate(ctx context.Context, i int) error {
 // halves cuts the hosts into two groups, one of which is a majority.
 func halves(ctx context.Context, s *Scene) error {
 	var groups [2][]*netns.Host
-	for n, i := range s.rng.Perm(len(s.Net.Hosts)) {
+	for n, i := range s.rng.Perm(len(s.Hosts)) {
 		side := 0
-		if n >= len(s.Net.Hosts)/2 {
+		if n >= len(s.Hosts)/2 {
 			side = 1
 		}
-		groups[side] = append(groups[side], s.Net.Hosts[i])
+		groups[side] = append(groups[side], s.Hosts[i])
 	}
 	s.Net.Partition(groups[0], groups[1])
 	return s.held(ctx)
@@ -70,12 +70,12 @@ func halves(ctx context.Context, s *Scene) error {
 
 // oneWay loses what one host sends to some others.
 func oneWay(ctx context.Context, s *Scene) error {
-	order := s.rng.Perm(len(s.Net.Hosts))
+	order := s.rng.Perm(len(s.Hosts))
 	if leader := s.Leader(); leader >= 0 && s.rng.IntN(2) == 0 {
 		order[0] = leader
 	}
 	for _, i := range order[1 : 1+1+s.rng.IntN(len(order)-1)] {
-		from, to := s.Net.Hosts[order[0]], s.Net.Hosts[i]
+		from, to := s.Hosts[order[0]], s.Hosts[i]
 		if from == to {
 			continue
 		}
@@ -90,7 +90,7 @@ func oneWay(ctx context.Context, s *Scene) error {
 // ring leaves each host only those next to it; of three hosts, one sees both
 // others, which do not see each other.
 func ring(ctx context.Context, s *Scene) error {
-	hosts := s.Net.Hosts
+	hosts := s.Hosts
 	if len(hosts) == 3 {
 		i := s.rng.IntN(3)
 		s.Net.Cut(hosts[i], hosts[(i+1)%3])
@@ -109,8 +109,8 @@ func ring(ctx context.Context, s *Scene) error {
 // flapping cuts and heals again and again.
 func flapping(ctx context.Context, s *Scene) error {
 	for end := time.Now().Add(s.hold); time.Now().Before(end) && ctx.Err() == nil; {
-		order := s.rng.Perm(len(s.Net.Hosts))
-		s.Net.Cut(s.Net.Hosts[order[0]], s.Net.Hosts[order[1]])
+		order := s.rng.Perm(len(s.Hosts))
+		s.Net.Cut(s.Hosts[order[0]], s.Hosts[order[1]])
 		wait(ctx, s.between(50*time.Millisecond, 500*time.Millisecond))
 		s.Net.Heal()
 		wait(ctx, s.between(50*time.Millisecond, 500*time.Millisecond))
@@ -120,14 +120,14 @@ func flapping(ctx context.Context, s *Scene) error {
 
 // cutClients cuts one host off from the clients alone.
 func cutClients(ctx context.Context, s *Scene) error {
-	s.Net.Cut(s.Net.Outside, s.Net.Hosts[s.rng.IntN(len(s.Net.Hosts))])
+	s.Net.Cut(s.Net.Outside, s.Hosts[s.rng.IntN(len(s.Hosts))])
 	return s.held(ctx)
 }
 
 // bad makes some links between hosts bad.
 func (s *Scene) bad(ctx context.Context, how netns.Link) error {
-	for _, a := range s.Net.Hosts {
-		for _, b := range s.Net.Hosts {
+	for _, a := range s.Hosts {
+		for _, b := range s.Hosts {
 			if a != b && s.rng.IntN(3) > 0 {
 				s.Net.Shape(a, b, how)
 			}

@@ -28,14 +28,21 @@ type Options struct {
 	Say func(text string)
 	// Prepare is called for the folder of each node's data before it is used.
 	Prepare func(data string) error
+	// Database is whether there is to be one.
+	Database bool
 }
 
 // Rig is a cluster and the network between its nodes.
 type Rig struct {
 	Nodes []*harness.Server
-	// Net is nil where no hosts can be made; NoNet says why.
+	// Net is nil where no hosts can be made; NoNet says why. Hosts are those of
+	// the nodes.
 	Net   *netns.Network
+	Hosts []*netns.Host
 	NoNet error
+	// DB is nil where there is no database; NoDB says why.
+	DB   *Database
+	NoDB error
 
 	cluster *harness.Cluster
 	tb      *tb
@@ -49,8 +56,12 @@ type Rig struct {
 // Start starts a cluster with a KV v2 mount at chaos/.
 func Start(ctx context.Context, o Options) (*Rig, error) {
 	r := &Rig{tb: &tb{dir: o.Dir, say: o.Say}, busy: make(map[int]bool), mayEnd: make(map[int]bool)}
-	if r.Net, r.NoNet = netns.Up(ctx, o.Nodes); r.NoNet == nil {
+	if r.Net, r.NoNet = netns.Up(ctx, o.Nodes+1); r.NoNet == nil {
 		r.tb.Cleanup(func() { _ = r.Net.Close() })
+		r.Hosts = r.Net.Hosts[:o.Nodes]
+	}
+	if o.Database {
+		r.startDatabase(o.Nodes) //nolint:contextcheck // it has time limits of its own
 	}
 	options := harness.Options{
 		Prepare: o.Prepare,
@@ -60,7 +71,7 @@ func Start(ctx context.Context, o Options) (*Rig, error) {
 	}
 	err := r.tb.try(func() {
 		if r.NoNet == nil {
-			r.cluster = harness.StartClusterOn(r.tb, r.Net.Hosts, options)
+			r.cluster = harness.StartClusterOn(r.tb, r.Hosts, options)
 		} else {
 			r.cluster = harness.StartCluster(r.tb, o.Nodes, options)
 		}
@@ -72,6 +83,17 @@ func Start(ctx context.Context, o Options) (*Rig, error) {
 		return nil, err
 	}
 	return r, nil
+}
+
+// startDatabase starts a database on the host behind those of the nodes.
+func (r *Rig) startDatabase(nodes int) {
+	var host *netns.Host
+	if r.Net != nil {
+		host = r.Net.Hosts[nodes]
+	}
+	if r.DB, r.NoDB = startDatabase(host); r.NoDB == nil {
+		r.tb.Cleanup(func() { _ = r.DB.server.Close() })
+	}
 }
 
 // Close ends all processes that the rig has started.
@@ -167,6 +189,9 @@ func (r *Rig) Heal() error {
 			wrong = append(wrong, fmt.Errorf("rig: node %d has ended by itself: see %s", i, r.Nodes[i].LogPath()))
 		}
 		wrong = append(wrong, r.Restart(i))
+	}
+	if r.DB != nil {
+		wrong = append(wrong, r.DB.heal())
 	}
 	return errors.Join(wrong...)
 }

@@ -70,10 +70,13 @@ func Run(ctx context.Context, c Config) (*report.Report, error) {
 	if t.works, err = workload.Pick(c.Works); err != nil {
 		return nil, err
 	}
-	if t.rig, err = rig.Start(ctx, rig.Options{Nodes: c.Nodes, Dir: nodes, Say: c.Say}); err != nil {
+	if t.rig, err = rig.Start(ctx, rig.Options{Nodes: c.Nodes, Dir: nodes, Say: c.Say, Database: t.works[workload.Users] != nil}); err != nil {
 		return nil, err
 	}
 	defer t.rig.Close()
+	if t.rig.NoDB != nil {
+		delete(t.works, workload.Users)
+	}
 	if t.faults, t.report.Left, err = nemesis.Pick(c.Faults, t.rig); err != nil {
 		return nil, err
 	}
@@ -85,7 +88,13 @@ func Run(ctx context.Context, c Config) (*report.Report, error) {
 	if t.rig.NoNet != nil {
 		t.report.Network = fmt.Sprintf("all nodes on loopback, no faults of the network (%v)", t.rig.NoNet)
 	}
+	if t.rig.NoDB != nil {
+		t.report.Left = append(t.report.Left, fmt.Sprintf("users of a database (%v)", t.rig.NoDB))
+	}
 	t.target = &workload.Target{Token: t.rig.Nodes[0].RootToken, History: recorder, Canary: fmt.Sprintf("canary%xyz", t.rng.Uint64()), Seed: c.Seed}
+	if t.rig.DB != nil {
+		t.target.Database = t.rig.DB
+	}
 	for _, n := range t.rig.Nodes {
 		t.target.Addresses = append(t.target.Addresses, n.Address)
 	}

@@ -16,7 +16,7 @@ func TestSelection(t *testing.T) {
 	}
 	for _, c := range []trial.Config{
 		{Seed: 1, Nodes: 3, Duration: 40 * time.Second, Faults: "kill,pause,seal,leadership,snapshot", Works: "all"},
-		{Seed: 2, Nodes: 3, Duration: 40 * time.Second, Faults: "partition,link,kill-leader", Works: "all"},
+		{Seed: 2, Nodes: 3, Duration: 40 * time.Second, Faults: "partition,link,kill-leader,database", Works: "all"},
 	} {
 		c.Clients, c.Out, c.Say = 3, t.TempDir(), func(text string) { t.Log(text) }
 		// The other tests of a run want the processors too.
@@ -29,7 +29,7 @@ func TestSelection(t *testing.T) {
 		if len(r.Violations) > 0 {
 			t.Errorf("seed %d: violations: %d", c.Seed, len(r.Violations))
 		}
-		for _, work := range []string{"register", "set", "token", "once", "policy"} {
+		for _, work := range []string{"register", "set", "token", "once", "policy", "database"} {
 			if r.Operations[work] == nil || r.Operations[work].Done == 0 {
 				t.Errorf("seed %d: nothing of %s was done", c.Seed, work)
 			}

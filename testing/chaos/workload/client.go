@@ -29,6 +29,8 @@ type Target struct {
 	// must not be.
 	Canary string
 	Seed   uint64
+	// Database is where users are made; nil: nowhere.
+	Database Database
 }
 
 // Client asks for one thing after the other.

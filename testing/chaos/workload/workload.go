@@ -17,6 +17,9 @@ type Work interface {
 	Finish(ctx context.Context, c *Client) error
 }
 
+// Users is the work that takes a database.
+const Users = "database"
+
 // all are the kinds of work.
 var all = map[string]func() Work{
 	"register": func() Work { return new(registers) },
@@ -24,6 +27,7 @@ var all = map[string]func() Work{
 	"token":    func() Work { return new(trees) },
 	"once":     func() Work { return new(once) },
 	"policy":   func() Work { return new(policies) },
+	Users:      func() Work { return new(users) },
 }
 
 // Names are those of all kinds of work.

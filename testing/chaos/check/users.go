@@ -1,0 +1,117 @@
+package check
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"time"
+
+	"github.com/coffer-secrets/coffer/testing/chaos/history"
+)
+
+const (
+	// rounding is how much sooner than promised a lease may end: answers tell whole
+	// seconds.
+	rounding = int64(time.Second)
+	// overtime is how long after its end a user may still log in, whatever befalls
+	// the nodes: the database itself ends it some seconds after its lease.
+	overtime = int64(20 * time.Second)
+)
+
+// tenure is how long a user of the database has to be there.
+type tenure struct {
+	// owed is until when it was promised, ends by when its lease is over unless
+	// somebody renews it in doubt; released from when on somebody asked for its
+	// end, and gone from when on it was said to be gone.
+	owed, ends, released, gone int64
+}
+
+// tenures are those of the users of a role.
+func tenures(ops []history.Op) map[string]*tenure {
+	all := make(map[string]*tenure)
+	get := func(user string) *tenure {
+		if all[user] == nil {
+			all[user] = &tenure{released: never, gone: never}
+		}
+		return all[user]
+	}
+	for _, op := range ops {
+		ttl := op.Expected * int64(time.Second)
+		switch op.Kind {
+		case "issue":
+			if op.Outcome == history.Done {
+				t := get(op.Value)
+				t.owed, t.ends = max(t.owed, op.Call+ttl-rounding), max(t.ends, op.Return+ttl)
+			}
+		case "renew":
+			t := get(op.Value)
+			switch op.Outcome {
+			case history.Done:
+				t.owed, t.ends = max(t.owed, op.Call+ttl-rounding), max(t.ends, op.Return+ttl)
+			case history.Unknown, history.Failed: // the database may have been told
+				t.ends = math.MaxInt64
+			case history.Refused:
+			}
+		case "revoke", "revoke-sync":
+			t := get(op.Value)
+			t.released = min(t.released, op.Call)
+			if op.Kind == "revoke-sync" && op.Outcome == history.Done {
+				t.gone = min(t.gone, op.Return)
+			}
+		}
+	}
+	for _, op := range ops {
+		if op.Kind != "revoke-prefix" {
+			continue
+		}
+		for _, t := range all {
+			t.released = min(t.released, op.Call)
+		}
+	}
+	return all
+}
+
+// users checks the users of a role: none is refused while its lease lives, none
+// logs in once it is over, and once all has settled they are those of live leases.
+func users(key string, ops []history.Op) (found []Violation) {
+	all := tenures(ops)
+	add := func(rule string, op history.Op, format string, args ...any) {
+		found = append(found, Violation{rule, key, fmt.Sprintf("%s at %s: ", op.Kind, at(op.Call)) + fmt.Sprintf(format, args...)})
+	}
+	var settled, leased *history.Op
+	for i, op := range ops {
+		t := all[op.Value]
+		switch {
+		case op.Kind == "settled":
+			settled = &ops[i]
+		case op.Kind == "leased":
+			leased = &ops[i]
+		case op.Kind != "enter" || t == nil:
+		case op.Outcome == history.Refused && op.Return < min(t.owed, t.released):
+			add("a user ended early", op, "%s, owed until %s", op.Value, at(t.owed))
+		case op.Outcome == history.Done && op.Call > t.gone:
+			add("a user outlived its revocation", op, "%s, gone at %s", op.Value, at(t.gone))
+		case op.Outcome == history.Done && t.ends < never-overtime && op.Call > t.ends+overtime:
+			add("a user outlived its lease", op, "%s, over at %s", op.Value, at(t.ends))
+		}
+	}
+	if settled == nil || leased == nil {
+		return found
+	}
+	for _, user := range settled.List {
+		if !slices.Contains(leased.List, user) {
+			add("a user without a lease", *settled, "%s", user)
+		}
+	}
+	for _, user := range leased.List {
+		if !slices.Contains(settled.List, user) {
+			add("a lease without a user", *leased, "%s", user)
+		}
+	}
+	for user, t := range all {
+		if settled.Call < min(t.owed, t.released) && !slices.Contains(settled.List, user) {
+			add("a user ended early", *settled, "%s, owed until %s", user, at(t.owed))
+		}
+	}
+	return found
+}
