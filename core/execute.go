@@ -28,6 +28,9 @@ func (u *Unsealed) execute(ctx context.Context, tx *state.Tx, a *authorised) (*O
 		return nil, engines.Invalidf("cannot write to a path ending in '/'")
 	}
 	ctx = tokens.WithCaller(ctx, &tokens.Caller{Token: a.token, ID: a.in.Token, Sudo: a.sudo(), Header: a.in.Header})
+	if a.parts != nil {
+		ctx = context.WithValue(ctx, wholeKey{}, a)
+	}
 	req, storage := u.request(tx, a.authenticated), a.mount.Storage(tx)
 	if a.op.Ahead != nil {
 		if err := a.ahead.prepare(ctx, a.op, req, storage); err != nil {

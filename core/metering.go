@@ -24,6 +24,11 @@ func (u *Unsealed) metered(d *decoded) (map[string]string, error) {
 	headers, audited, err := u.quotas.Check(&quotas.Asked{
 		Path: d.path, Addr: d.in.Addr, Role: func() string { return u.loginRole(d) },
 	})
+	for _, p := range d.parts { // each counts as it would by itself
+		if err == nil {
+			_, audited, err = u.quotas.Check(&quotas.Asked{Path: p.path, Addr: d.in.Addr, Role: func() string { return "" }})
+		}
+	}
 	if err != nil && audited {
 		err = u.auditRefused(d, err)
 	}

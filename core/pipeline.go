@@ -30,6 +30,8 @@ type decoded struct {
 	body       map[string]json.RawMessage
 	trail      trail
 	ahead      ahead
+	// parts are the operations of a request that asks for several.
+	parts []*part
 }
 
 // routed is a request whose mount and route have been looked for. It may have
@@ -82,6 +84,9 @@ func (u *Unsealed) handle(ctx context.Context, in *Inbound) (*Outbound, error) {
 	}
 	if errors.Is(err, ErrElsewhere) && !d.trail.recorded {
 		return nil, err // it is on record where it is executed
+	}
+	if failed := u.auditParts(d, err); failed != nil {
+		err = failed
 	}
 	// Effects beyond the state come after the record of the answer: one of them
 	// is to seal the node.
@@ -259,6 +264,15 @@ var bodyLimits = schema.Limits{}
 
 // decode returns what was understood even if the request is refused.
 func decode(in *Inbound) (*decoded, error) {
+	d, err := decodeOne(in)
+	if err == nil && d.path == togetherPath && in.Op == engines.Update {
+		d.parts, err = parts(in, d.body)
+	}
+	return d, err
+}
+
+// decodeOne is decode for a request or a part of one.
+func decodeOne(in *Inbound) (*decoded, error) {
 	path, dir, err := paths.Canonical(in.Path)
 	if err != nil {
 		return &decoded{in: in}, err

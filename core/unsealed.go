@@ -108,7 +108,7 @@ func newUnsealed(c *Core, keyring *seal.Keyring) (*Unsealed, error) {
 		Mounts: mounted, Tokens: u.tokens, Policies: u.policies, ACL: u.tokenACL,
 		Wrapping: u.wrapping, Control: control{u}, RawStorage: c.cfg.RawStorage, Metrics: c.cfg.Metrics, Audit: u.audit,
 		Leases: leases.New(u.tokens.Leases(), u.issued), Issued: u.issued, Logs: c.cfg.Logs, RotateRoot: u.rotateRoot,
-		Routes: slices.Concat(u.mfaRoutes(), u.issued.Routes(), u.quotas.Routes(mounted), u.belongs.pilot.Routes()),
+		Routes: slices.Concat(u.mfaRoutes(), u.togetherRoutes(), u.issued.Routes(), u.quotas.Routes(mounted), u.belongs.pilot.Routes()),
 	}))
 	if u.mounts, err = mounts.New(list, c.cfg.Limits); err != nil {
 		u.audit.Close()

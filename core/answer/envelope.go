@@ -82,7 +82,7 @@ func (e *Envelope) AppendJSON(dst []byte) ([]byte, error) {
 			dst = append(dst, "null"...)
 			continue
 		}
-		if dst, err = appendValue(dst, field.value); err != nil {
+		if dst, err = AppendValue(dst, field.value); err != nil {
 			return nil, err
 		}
 	}
@@ -107,14 +107,15 @@ func (e *Envelope) appendExtra(dst []byte) ([]byte, error) {
 			return nil, engines.Internal(err)
 		}
 		dst = append(append(append(dst, ','), key...), ':')
-		if dst, err = appendValue(dst, value); err != nil {
+		if dst, err = AppendValue(dst, value); err != nil {
 			return nil, err
 		}
 	}
 	return dst, nil
 }
 
-func appendValue(dst []byte, value any) ([]byte, error) {
+// AppendValue writes a value by itself, as it stands in an envelope.
+func AppendValue(dst []byte, value any) ([]byte, error) {
 	if a, ok := value.(Appender); ok {
 		return a.AppendJSON(dst)
 	}

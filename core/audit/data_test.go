@@ -3,6 +3,8 @@ package audit_test
 import (
 	"encoding/json"
 	"net/http"
+	"os"
+	"strings"
 	"testing"
 
 	"github.com/coffer-secrets/coffer/testing/kit"
@@ -33,6 +35,60 @@ func TestDataOfEveryForm(t *testing.T) {
 	} {
 		if got, err := json.Marshal(data); err != nil || string(got) != string(want) {
 			t.Errorf("the data are %s\nwant         %s (%v)", got, want, err)
+		}
+	}
+}
+
+// TestOperationsOfOneRequest: each of several operations of one request has
+// records of its own, as it would have by itself, and the whole shows no value.
+func TestOperationsOfOneRequest(t *testing.T) {
+	t.Parallel()
+	s := serving(t)
+	s.Mount("kv", "kv", map[string]string{"version": "2"})
+	file := s.enable("f", nil)
+	s.Put("sys/transaction", body{"operations": []body{
+		{"operation": "update", "path": "kv/data/a", "data": body{"data": body{"pin": 8675309, "word": "canary"}}},
+		{"operation": "read", "path": "kv/data/a"},
+	}})
+	refused(t, put(s, "sys/transaction", body{"operations": []body{
+		{"operation": "update", "path": "kv/data/b", "data": body{"data": body{"word": "canary"}}},
+		{"operation": "update", "path": "kv/data/a", "data": body{"data": body{}, "options": body{"cas": 7}}},
+	}}), http.StatusBadRequest, "operation 2: check-and-set")
+	all := records(t, file)
+	for _, c := range []struct {
+		kind, path, operation string
+		want, failed          int
+	}{
+		{"request", "sys/transaction", "update", 2, 0}, {"response", "sys/transaction", "update", 2, 1},
+		{"request", "kv/data/a", "create", 1, 0}, {"response", "kv/data/a", "create", 1, 0},
+		{"request", "kv/data/a", "read", 1, 0}, {"response", "kv/data/a", "read", 1, 0},
+		{"request", "kv/data/b", "create", 1, 0}, {"response", "kv/data/b", "create", 1, 1},
+		{"request", "kv/data/a", "update", 1, 0}, {"response", "kv/data/a", "update", 1, 1},
+	} {
+		n, failed := 0, 0
+		for _, r := range on(all, c.kind, c.path) {
+			if at(r, "request", "operation") != c.operation {
+				continue
+			}
+			n++
+			if r["error"] != nil {
+				failed++
+			}
+			if at(r, "auth", "accessor") == nil || at(r, "request", "mount_type") == nil {
+				t.Errorf("it is not said who or where: %v", r)
+			}
+		}
+		if n != c.want || failed != c.failed {
+			t.Errorf("%d records of a %s to %s %s, %d of a failure, want %d and %d", n, c.kind, c.operation, c.path, failed, c.want, c.failed)
+		}
+	}
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, secret := range []string{"8675309", "canary"} {
+		if strings.Contains(string(text), secret) {
+			t.Errorf("%q stands in a record", secret)
 		}
 	}
 }
