@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strings"
 
 	"github.com/coffer-secrets/coffer/testing/bench/load"
 )
@@ -16,6 +17,8 @@ const (
 	listed = 10000
 	// contended is how many secrets all connections change at once.
 	contended = 8
+	// together is how many secrets a transaction writes.
+	together = 10
 )
 
 // errAbsent is work that a server does not offer.
@@ -198,9 +201,26 @@ func list(a *admin, conns int) (script, error) {
 	return requests(func(int, int) []byte { return ask }), err
 }
 
-// transaction is left out until the API has one.
-func transaction(*admin, int) (script, error) {
-	return nil, fmt.Errorf("%w: the API has no transaction over several keys", errAbsent)
+// transaction writes ten secrets at once, as other servers of this API cannot.
+func transaction(a *admin, _ int) (script, error) {
+	path := a.mountKV()
+	if a.err != nil {
+		return nil, a.err
+	}
+	list := make([][]byte, secrets/together)
+	var body string
+	for i := range list {
+		ops := make([]string, together)
+		for k := range ops {
+			ops[k] = fmt.Sprintf(`{"operation":"update","path":"%s/data/app/%d/database","data":%s}`, path, i*together+k, value)
+		}
+		body = `{"operations":[` + strings.Join(ops, ",") + `]}`
+		list[i] = load.Message(http.MethodPost, "/v1/sys/transaction", a.target.token, body)
+	}
+	if a.post("sys/transaction", body); a.err != nil {
+		return nil, fmt.Errorf("%w: %w", errAbsent, a.err)
+	}
+	return requests(pick(list)), nil
 }
 
 func (a *admin) messages(method, path, body string) [][]byte {
