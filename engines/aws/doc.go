@@ -7,9 +7,11 @@
 // is gone already is no error. A session cannot be taken back: its lease says so,
 // is not renewable, and ends when the session does.
 //
-// IAM chooses keys, so a key cannot be committed before it exists. Rotation
-// therefore commits that it begins, with the keys there are; whoever takes it on
-// after a crash removes the key that nobody committed. A new key is committed
+// IAM chooses keys, so a key cannot be committed before it exists. What is committed
+// before one is asked for are the keys there are, and when by AWS's own clock:
+// whoever takes it on after a crash removes the key that nobody committed, which is
+// none of those and was made in the time of the asking; and looks once more when
+// nothing can come any more. A new key is committed
 // beside the old one, takes its place once it answers, and only then does the old
 // one go. So at each moment the stored key is one that works.
 //

@@ -126,36 +126,11 @@ func every[T any](list []T, do func(item T) error) error {
 }
 
 func (a *api) dropKeys(ctx context.Context, name string) error {
-	ids, err := a.keys(ctx, &name)
+	have, err := a.held(ctx, &name)
 	if err != nil {
 		return err
 	}
-	return every(ids, func(id string) error { return a.dropKey(ctx, &name, id) })
-}
-
-// keys lists the keys of a user, the oldest first; nil is whoever asks.
-func (a *api) keys(ctx context.Context, name *string) ([]string, error) {
-	var ids []string
-	var made []time.Time
-	p := iam.NewListAccessKeysPaginator(a.iam, &iam.ListAccessKeysInput{UserName: name})
-	err := pages(ctx, p.HasMorePages, p.NextPage, func(page *iam.ListAccessKeysOutput) error {
-		for i := range page.AccessKeyMetadata {
-			k := &page.AccessKeyMetadata[i]
-			at := len(ids)
-			for at > 0 && aws.ToTime(k.CreateDate).Before(made[at-1]) {
-				at--
-			}
-			ids = append(ids[:at], append([]string{aws.ToString(k.AccessKeyId)}, ids[at:]...)...)
-			made = append(made[:at], append([]time.Time{aws.ToTime(k.CreateDate)}, made[at:]...)...)
-		}
-		return nil
-	})
-	return ids, err
-}
-
-func (a *api) dropKey(ctx context.Context, name *string, id string) error {
-	_, err := a.iam.DeleteAccessKey(ctx, &iam.DeleteAccessKeyInput{UserName: name, AccessKeyId: &id})
-	return gone(err)
+	return every(have.ids, func(id string) error { return a.dropKey(ctx, &name, id) })
 }
 
 func (a *api) dropPolicies(ctx context.Context, name string) error {

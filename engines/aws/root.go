@@ -9,6 +9,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws/arn"
 
 	"github.com/coffer-secrets/coffer/engines"
+	"github.com/coffer-secrets/coffer/engines/recurring"
 	"github.com/coffer-secrets/coffer/engines/usernames"
 )
 
@@ -40,24 +41,26 @@ type root struct {
 	// version is not in the row; 0 without one.
 	version uint64
 
-	Key               pair          `json:"key"`
-	Region            string        `json:"region,omitempty"`
-	IAMEndpoint       string        `json:"iam_endpoint,omitempty"`
-	STSEndpoint       string        `json:"sts_endpoint,omitempty"`
-	STSRegion         string        `json:"sts_region,omitempty"`
-	FallbackEndpoints []string      `json:"fallback_endpoints,omitempty"`
-	FallbackRegions   []string      `json:"fallback_regions,omitempty"`
-	MaxRetries        int64         `json:"max_retries"`
-	UsernameTemplate  string        `json:"username_template,omitempty"`
-	RoleARN           string        `json:"role_arn,omitempty"`
-	Period            time.Duration `json:"period,omitempty"`
-	Resting           bool          `json:"resting,omitempty"`
-	Rotated           time.Time     `json:"rotated,omitzero"`
-	Rotation          *rotation     `json:"rotation,omitempty"`
+	Key               pair      `json:"key"`
+	Region            string    `json:"region,omitempty"`
+	IAMEndpoint       string    `json:"iam_endpoint,omitempty"`
+	STSEndpoint       string    `json:"sts_endpoint,omitempty"`
+	STSRegion         string    `json:"sts_region,omitempty"`
+	FallbackEndpoints []string  `json:"fallback_endpoints,omitempty"`
+	FallbackRegions   []string  `json:"fallback_regions,omitempty"`
+	MaxRetries        int64     `json:"max_retries"`
+	UsernameTemplate  string    `json:"username_template,omitempty"`
+	RoleARN           string    `json:"role_arn,omitempty"`
+	Resting           bool      `json:"resting,omitempty"`
+	Rotated           time.Time `json:"rotated,omitzero"`
+	Rotation          *rotation `json:"rotation,omitempty"`
+	// Lost is the asking for a key after whose end to look for lost ones again.
+	Lost *asked `json:"lost,omitempty"`
+	recurring.Times
 }
 
 func rootFields() []engines.Field {
-	return []engines.Field{
+	return append(recurring.Fields("the key", "1m"), []engines.Field{
 		{Name: "access_key", Help: "The key that Coffer uses; without one, the environment, profile, web identity or instance of the nodes."},
 		{Name: "secret_key", Secret: true, Help: "The key's secret."},
 		{Name: "region", Help: "The region; else that of the node's environment, or us-east-1."},
@@ -69,13 +72,10 @@ func rootFields() []engines.Field {
 		{Name: "max_retries", Type: engines.Int, Default: int64(-1), Help: "How often to ask again; -1 for as long as the request may take."},
 		{Name: "username_template", Help: "How users and sessions are called: text with .DisplayName, .PolicyName, .Type and functions."},
 		{Name: "role_arn", Help: "A role to assume before anything else."},
-		{Name: "rotation_period", Type: engines.Seconds, Help: "How often to change the key by itself."},
 		{Name: "disable_automated_rotation", Type: engines.Bool, Default: false, Help: "Do not change it by itself."},
-		{Name: "rotation_schedule", Help: "Must be empty: rotation_period says when."},
-		{Name: "rotation_window", Type: engines.Seconds, Help: "Must be 0: it belongs to rotation_schedule."},
 		{Name: "identity_token_audience", Help: "Must be empty: the nodes' own web identity takes its place."},
 		{Name: "identity_token_ttl", Type: engines.Seconds, Default: time.Hour, Help: "Of no effect without identity_token_audience."},
-	}
+	}...)
 }
 
 // loadRoot returns what holds where nothing is configured, if nothing is.
@@ -117,8 +117,8 @@ func readRoot(_ context.Context, _ *engines.Request, tx engines.Tx) (*engines.Re
 		"access_key": c.Key.ID, "region": c.Region, "iam_endpoint": c.IAMEndpoint, "sts_endpoint": c.STSEndpoint, "sts_region": c.STSRegion,
 		"sts_fallback_endpoints": orEmpty(c.FallbackEndpoints), "sts_fallback_regions": orEmpty(c.FallbackRegions),
 		"max_retries": c.MaxRetries, "username_template": c.UsernameTemplate, "role_arn": c.RoleARN,
-		"rotation_period": int64(c.Period / time.Second), "disable_automated_rotation": c.Resting,
-		"rotation_schedule": "", "rotation_window": 0, "identity_token_audience": "", "identity_token_ttl": 0,
+		"rotation_period": int64(c.Period / time.Second), "rotation_schedule": c.Schedule, "rotation_window": int64(c.Window / time.Second),
+		"disable_automated_rotation": c.Resting, "identity_token_audience": "", "identity_token_ttl": 0,
 	}}, nil
 }
 
@@ -129,15 +129,13 @@ func writeRoot(_ context.Context, req *engines.Request, tx engines.Tx) (*engines
 		STSEndpoint: v.String("sts_endpoint"), STSRegion: v.String("sts_region"),
 		FallbackEndpoints: v.Strings("sts_fallback_endpoints"), FallbackRegions: v.Strings("sts_fallback_regions"),
 		MaxRetries: v.Int("max_retries"), UsernameTemplate: v.String("username_template"), RoleARN: v.String("role_arn"),
-		Period: v.Duration("rotation_period"), Resting: v.Bool("disable_automated_rotation"), Rotated: req.Now,
+		Resting: v.Bool("disable_automated_rotation"), Rotated: req.Now,
 	}
-	for _, field := range []string{"rotation_schedule", "identity_token_audience"} {
-		if v.String(field) != "" {
-			return nil, engines.Invalidf("%s has to be empty: it is not offered here", field)
-		}
+	if v.String("identity_token_audience") != "" {
+		return nil, engines.Invalidf("identity_token_audience has to be empty: it is not offered here")
 	}
-	if v.Duration("rotation_window") != 0 {
-		return nil, engines.Invalidf("rotation_window has to be 0: there is no rotation_schedule here")
+	if err := c.Take(v); err != nil {
+		return nil, err
 	}
 	if err := c.check(); err != nil {
 		return nil, err
@@ -146,19 +144,30 @@ func writeRoot(_ context.Context, req *engines.Request, tx engines.Tx) (*engines
 	if err != nil {
 		return nil, err
 	}
-	next := c.next()
-	if was.Rotation != nil && was.Key.ID == c.Key.ID {
-		c.Rotation, next = was.Rotation, req.Now // it is still under way
+	if was.Key.ID == c.Key.ID {
+		c.Rotation, c.Lost = was.Rotation, was.Lost // what is under way goes on
 	}
-	return nil, errors.Join(c.store(tx), tx.Schedule(rootDue, next))
+	return nil, errors.Join(c.store(tx), tx.Schedule(rootDue, c.due(req.Now)))
 }
 
 // next is when the key is changed by itself; never for the zero time.
-func (c *root) next() time.Time {
-	if c.Period == 0 || c.Resting {
+func (c *root) next(now time.Time) time.Time {
+	if c.None() || c.Resting {
 		return time.Time{}
 	}
-	return c.Rotated.Add(c.Period)
+	return c.Times.Next(c.Rotated, now)
+}
+
+// due is when there is something to do for it; never for the zero time.
+func (c *root) due(now time.Time) time.Time {
+	if c.Rotation != nil {
+		return now
+	}
+	at := c.next(now)
+	if c.Lost != nil && (at.IsZero() || c.Lost.Until.Before(at)) {
+		at = c.Lost.Until
+	}
+	return at
 }
 
 // check tells what is wrong with it, without asking AWS.
@@ -178,10 +187,11 @@ func (c *root) check() error {
 		return engines.Invalidf("access_key and secret_key: give both, or neither for the credentials of the nodes")
 	case c.MaxRetries < -1 || c.MaxRetries > maxRetries:
 		return engines.Invalidf("max_retries is -1 to %d", maxRetries)
-	case c.Period != 0 && c.Period < leastPeriod:
-		return engines.Invalidf("rotation_period is at least %s", leastPeriod)
-	case c.Period != 0 && c.Key.ID == "":
-		return engines.Invalidf("rotation_period: there is no key to change without access_key and secret_key")
+	case !c.None() && c.Key.ID == "":
+		return engines.Invalidf("rotation_period and rotation_schedule: there is no key to change without access_key and secret_key")
+	}
+	if err := c.Check(leastPeriod); err != nil {
+		return err
 	}
 	if c.RoleARN != "" {
 		if err := checkARN("role_arn", c.RoleARN, "role/"); err != nil {

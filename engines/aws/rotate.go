@@ -34,20 +34,16 @@ var errChanged = errors.New("aws: what was worked on has been changed or taken a
 type rotation struct {
 	// IDs are what requests wait for it by.
 	IDs []string `json:"ids,omitempty"`
-	// Before are the keys that there were when it began: another one is ours,
-	// and lost.
-	Before []string `json:"before"`
+	// Asked is the last time when AWS was asked for the new key.
+	Asked *asked `json:"asked,omitempty"`
 	// Next is the new key until it takes its place, and Old the one that has lost
 	// its place until it is removed.
 	Next *pair  `json:"next,omitempty"`
 	Old  string `json:"old,omitempty"`
 }
 
-// found are the keys that the user of config/root has.
-type found struct {
-	version uint64
-	ids     []string
-}
+// found is the config/root whose user has the one key.
+type found struct{ version uint64 }
 
 func needKey(tx engines.Tx) (*root, error) {
 	c, err := loadRoot(tx)
@@ -64,24 +60,26 @@ func (e *engine) findKeys(_ context.Context, _ *engines.Request, tx engines.Tx) 
 		return nil, err
 	}
 	return func(ctx context.Context) (any, error) {
-		ids, err := e.onlyKey(ctx, c)
-		return found{version: c.version, ids: ids}, err
+		return found{version: c.version}, e.onlyKey(ctx, c)
 	}, nil
 }
 
 // onlyKey sees that the user has the one key, so that there is room for another.
-func (e *engine) onlyKey(ctx context.Context, c *root) ([]string, error) {
+func (e *engine) onlyKey(ctx context.Context, c *root) error {
 	ctx, cancel := context.WithTimeout(ctx, within)
 	defer cancel()
-	ids, err := e.clients.base(c).keys(ctx, nil)
+	have, err := e.clients.base(c).held(ctx, nil)
 	if err != nil {
-		return nil, failure("the keys of the user of config/root", err)
+		return failure("the keys of the user of config/root", err)
 	}
-	if len(ids) != 1 || ids[0] != c.Key.ID {
-		return nil, engines.Invalidf("the user of config/root has to have access_key as its only key, and has %d: remove the others first", len(ids))
+	if ids := without(have.ids, c.Lost.lost(have, &c.Key)); len(ids) != 1 || ids[0] != c.Key.ID {
+		return engines.Invalidf("the user of config/root has to have access_key as its only key, and has %d: remove the others first", len(ids))
 	}
-	return ids, nil
+	return nil
 }
+
+// begin has a rotation under way, which takes on what is still to be looked for.
+func (c *root) begin() { c.Rotation, c.Lost = &rotation{Asked: c.Lost}, nil }
 
 // rotated is the answer; the key is known when the rotation is over.
 type rotated struct {
@@ -103,7 +101,7 @@ func (e *engine) rotateRoot(_ context.Context, req *engines.Request, tx engines.
 		if !ok || have.version != c.version {
 			return nil, engines.ErrStale
 		}
-		c.Rotation = &rotation{Before: have.ids}
+		c.begin()
 	}
 	id := rand.Text()
 	c.Rotation.IDs = append(c.Rotation.IDs, id)
@@ -150,27 +148,47 @@ func (e *engine) begun(ctx context.Context, r *engines.Reach) (*root, error) {
 	if err != nil || c.Rotation != nil {
 		return c, err
 	}
-	if next := c.next(); c.Key.ID == "" || next.IsZero() || r.Now().Before(next) {
-		return nil, r.Change(ctx, func(tx engines.Tx) error {
-			now, err := loadRoot(tx)
-			if err != nil || now.version != c.version {
-				return errors.Join(err, errChanged)
-			}
-			return tx.Schedule(rootDue, next)
-		})
+	if now := r.Now(); c.Lost != nil && !now.Before(c.Lost.Until) {
+		return nil, e.sweepRoot(ctx, r, c)
 	}
-	ids, err := e.onlyKey(ctx, c)
-	if err != nil {
+	if next := c.next(r.Now()); c.Key.ID == "" || next.IsZero() || r.Now().Before(next) {
+		_, err := turn(ctx, r, func(now *root) error {
+			if now.version != c.version {
+				return errChanged
+			}
+			return nil
+		})
 		return nil, err
 	}
-	began := &rotation{Before: ids}
+	if err := e.onlyKey(ctx, c); err != nil {
+		return nil, err
+	}
 	return turn(ctx, r, func(now *root) error {
-		if now.Rotation != nil || now.Key.ID != c.Key.ID {
+		if now.Rotation != nil || now.Key.ID != c.Key.ID || !now.Lost.same(c.Lost) {
 			return errChanged
 		}
-		now.Rotation = began
+		now.begin()
 		return nil
 	})
+}
+
+// sweepRoot looks once more for what killed processes may have asked for.
+func (e *engine) sweepRoot(ctx context.Context, r *engines.Reach, c *root) error {
+	change := func(lost *asked) error {
+		_, err := turn(ctx, r, func(now *root) error {
+			if now.Rotation != nil || now.Key.ID != c.Key.ID || !now.Lost.same(c.Lost) {
+				return errChanged
+			}
+			now.Lost = lost
+			return nil
+		})
+		return err
+	}
+	err := e.clients.base(c).sweep(ctx, nil, c.Lost, func() error { return change(c.Lost) }, &c.Key)
+	if err != nil {
+		return failure("a key of config/root that was made and lost", err)
+	}
+	return change(nil)
 }
 
 // turn commits a change of config/root, and returns it as it is then.
@@ -188,14 +206,14 @@ func turn(ctx context.Context, r *engines.Reach, change func(now *root) error) (
 		if err := now.store(tx); err != nil || now.Rotation != nil {
 			return err
 		}
-		return tx.Schedule(rootDue, now.next())
+		return tx.Schedule(rootDue, now.due(r.Now()))
 	})
 	return out, err
 }
 
 // same reports whether a rotation goes on, at the same point.
 func (c *root) same(now *root) bool {
-	return now.Rotation != nil && now.Key == c.Key && slices.Equal(now.Rotation.Before, c.Rotation.Before) &&
+	return now.Rotation != nil && now.Key == c.Key && now.Rotation.Asked.same(c.Rotation.Asked) &&
 		now.Rotation.Old == c.Rotation.Old && (now.Rotation.Next == nil) == (c.Rotation.Next == nil)
 }
 
@@ -227,8 +245,12 @@ func (e *engine) rotate(ctx context.Context, r *engines.Reach, c *root) error {
 			return err
 		}
 	}
-	if err := e.clients.base(c).dropKey(ctx, nil, c.Rotation.Old); err != nil {
+	a := e.clients.base(c)
+	if err := a.dropKey(ctx, nil, c.Rotation.Old); err != nil {
 		return failure("the old key of config/root", err)
+	}
+	if err := a.sweep(ctx, nil, c.Rotation.Asked, func() error { return goOn(ctx, r, c) }, &c.Key); err != nil {
+		return failure("a key of config/root that was made and lost", err)
 	}
 	ids := c.Rotation.IDs
 	c, err = turn(ctx, r, func(now *root) error {
@@ -236,12 +258,31 @@ func (e *engine) rotate(ctx context.Context, r *engines.Reach, c *root) error {
 			return errChanged
 		}
 		ids = now.Rotation.IDs
-		now.Rotation, now.Rotated = nil, r.Now()
+		now.end(r.Now())
 		return nil
 	})
 	if err == nil {
 		e.outcomes.Tell(ids, c.Key.ID, nil)
 	}
+	return err
+}
+
+// end forgets a rotation, but for what may still come of it.
+func (c *root) end(rotated time.Time) {
+	if k := c.Rotation.Asked; k != nil && k.Again {
+		c.Lost = k
+	}
+	c.Rotation, c.Rotated = nil, rotated
+}
+
+// goOn commits that a rotation is where it was.
+func goOn(ctx context.Context, r *engines.Reach, c *root) error {
+	_, err := turn(ctx, r, func(now *root) error {
+		if !c.same(now) {
+			return errChanged
+		}
+		return nil
+	})
 	return err
 }
 
@@ -255,17 +296,23 @@ func (e *engine) taken(ctx context.Context, c *root, key pair) error {
 // makeNext makes the new key, once those are gone that were made before and lost.
 func (e *engine) makeNext(ctx context.Context, r *engines.Reach, c *root) (*root, error) {
 	a := e.clients.base(c)
-	ids, err := a.keys(ctx, nil)
+	have, err := a.held(ctx, nil)
 	if err != nil {
 		return nil, failure("the keys of the user of config/root", err)
 	}
-	for _, id := range ids {
-		if id == c.Key.ID || slices.Contains(c.Rotation.Before, id) {
-			continue
+	lost, asking := c.Rotation.Asked.lost(have, &c.Key), c.Rotation.Asked.next(have, r.Now())
+	c, err = turn(ctx, r, func(now *root) error {
+		if !c.same(now) {
+			return errChanged
 		}
-		if err := a.dropKey(ctx, nil, id); err != nil {
-			return nil, failure("a key that was made and lost", err)
-		}
+		now.Rotation.Asked = asking
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	if err := every(lost, func(id string) error { return a.dropKey(ctx, nil, id) }); err != nil {
+		return nil, failure("a key that was made and lost", err)
 	}
 	next, err := a.newKey(ctx, nil, func(made *pair) *api { return e.clients.with(c, staticKey(*made)) })
 	if err != nil {
@@ -277,7 +324,7 @@ func (e *engine) makeNext(ctx context.Context, r *engines.Reach, c *root) (*root
 				if !c.same(now) {
 					return errChanged
 				}
-				now.Rotation = nil
+				now.end(now.Rotated)
 				return nil
 			})
 			failed = errors.Join(failed, err)
@@ -299,8 +346,8 @@ func (e *engine) makeNext(ctx context.Context, r *engines.Reach, c *root) (*root
 
 // stillThere has a new key made once more if somebody has removed it.
 func (e *engine) stillThere(ctx context.Context, r *engines.Reach, c *root) (*root, error) {
-	ids, err := e.clients.base(c).keys(ctx, nil)
-	if err != nil || slices.Contains(ids, c.Rotation.Next.ID) {
+	have, err := e.clients.base(c).held(ctx, nil)
+	if err != nil || slices.Contains(have.ids, c.Rotation.Next.ID) {
 		return c, failure("the keys of the user of config/root", err)
 	}
 	return turn(ctx, r, func(now *root) error {

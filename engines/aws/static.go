@@ -13,6 +13,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/iam"
 
 	"github.com/coffer-secrets/coffer/engines"
+	"github.com/coffer-secrets/coffer/engines/recurring"
 )
 
 // maxUserKeys is how many keys IAM lets a user have.
@@ -20,9 +21,9 @@ const maxUserKeys = 2
 
 // static is a row: a user whose key is kept, and changed in time.
 type static struct {
-	Username string        `json:"username"`
-	UserID   string        `json:"user_id"`
-	Period   time.Duration `json:"period"`
+	Username string `json:"username"`
+	UserID   string `json:"user_id"`
+	recurring.Times
 	// AssumeARN and the next two are of a role that may manage the user, in
 	// another account.
 	AssumeARN     string `json:"assume_arn,omitempty"`
@@ -32,6 +33,9 @@ type static struct {
 	Current *pair     `json:"current,omitempty"`
 	Next    *pair     `json:"next,omitempty"`
 	Rotated time.Time `json:"rotated,omitzero"`
+	// Asked is the last time when AWS was asked for a key, if nothing is known to
+	// have become of all that was asked for.
+	Asked *asked `json:"asked,omitempty"`
 	// Born tells a row from a later one of the same name, and IDs are what
 	// requests wait for its first key by.
 	Born string   `json:"born"`
@@ -45,13 +49,12 @@ type dropped struct {
 }
 
 func staticFields() []engines.Field {
-	return []engines.Field{
+	return append([]engines.Field{
 		{Name: "username", Help: "The user, who has to be there."},
-		{Name: "rotation_period", Type: engines.Seconds, Help: "How often the key is changed, 1m at least."},
 		{Name: "assume_role_arn", Help: "A role to assume for it, such as one of another account."},
 		{Name: "assume_role_session_name", Help: "How the role's session is called."},
 		{Name: "external_id", Help: "The external id that the role asks for."},
-	}
+	}, recurring.Fields("the key", "1m")...)
 }
 
 // loadStatic returns nil if there is none of the name.
@@ -65,7 +68,8 @@ func loadStatic(tx engines.Tx, name string) (*static, error) {
 }
 
 func (s *static) data(name string) map[string]any {
-	data := map[string]any{"name": name, "id": s.UserID, "username": s.Username, "rotation_period": int64(s.Period / time.Second)}
+	data := map[string]any{"name": name, "id": s.UserID, "username": s.Username}
+	s.Show(data)
 	if s.AssumeARN != "" {
 		data["assume_role_arn"], data["assume_role_session_name"], data["external_id"] = s.AssumeARN, s.AssumeSession, s.AssumeID
 	}
@@ -97,7 +101,7 @@ func readStaticCreds(_ context.Context, req *engines.Request, tx engines.Tx) (*e
 		return nil, engines.Errorf(engines.KindUnavailable, "the first key of the static role is being made: try again")
 	}
 	return &engines.Response{Data: map[string]any{
-		"access_key": s.Current.ID, "secret_key": s.Current.Secret, "expiration": s.Rotated.Add(s.Period).UTC().Format(time.RFC3339),
+		"access_key": s.Current.ID, "secret_key": s.Current.Secret, "expiration": s.Times.Next(s.Rotated, req.Now).UTC().Format(time.RFC3339),
 	}}, nil
 }
 
@@ -113,8 +117,8 @@ func changed(req *engines.Request, tx engines.Tx) (*static, error) {
 	if s == nil {
 		s = &static{Username: v.String("username")}
 	}
-	if v.Has("rotation_period") {
-		s.Period = v.Duration("rotation_period")
+	if err := s.Take(v); err != nil {
+		return nil, err
 	}
 	for field, to := range map[string]*string{
 		"assume_role_arn": &s.AssumeARN, "assume_role_session_name": &s.AssumeSession, "external_id": &s.AssumeID,
@@ -128,14 +132,17 @@ func changed(req *engines.Request, tx engines.Tx) (*static, error) {
 		return nil, engines.Invalidf("username has to be that of a user of IAM: 1 to 64 letters, digits and +=,.@_-")
 	case v.Has("username") && v.String("username") != s.Username:
 		return nil, engines.Invalidf("username cannot be changed: delete the static role, or write another one")
-	case s.Period < leastPeriod:
-		return nil, engines.Invalidf("rotation_period has to be at least %s", leastPeriod)
+	case s.None():
+		return nil, engines.Invalidf("rotation_period or rotation_schedule is missing")
 	case (s.AssumeARN == "") != (s.AssumeSession == ""):
 		return nil, engines.Invalidf("assume_role_arn and assume_role_session_name: give both, or neither")
 	case s.AssumeID != "" && (s.AssumeARN == "" || !isExternal(s.AssumeID)):
 		return nil, engines.Invalidf("external_id takes 2 to %d letters, digits and +=,.@:/_-, and goes with assume_role_arn", maxExternal)
 	case s.AssumeARN != "" && !sessionNames.MatchString(s.AssumeSession):
 		return nil, engines.Invalidf("assume_role_session_name takes 2 to 64 letters, digits and +=,.@_-")
+	}
+	if err := s.Check(leastPeriod); err != nil {
+		return nil, err
 	}
 	if s.AssumeARN != "" {
 		return s, checkARN("assume_role_arn", s.AssumeARN, "role/")
@@ -210,7 +217,7 @@ func (e *engine) writeStatic(_ context.Context, req *engines.Request, tx engines
 	}
 	s.UserID = was.userID
 	if s.Current != nil {
-		return &engines.Response{Data: s.data(name)}, errors.Join(store(tx, staticDir+name, s), tx.Schedule(staticDir+name, s.Rotated.Add(s.Period)))
+		return &engines.Response{Data: s.data(name)}, errors.Join(store(tx, staticDir+name, s), tx.Schedule(staticDir+name, s.due(req.Now)))
 	}
 	if s.Born == "" {
 		s.Born = rand.Text()
@@ -280,8 +287,11 @@ func (e *engine) dropDue(ctx context.Context, r *engines.Reach, id string) error
 	if err != nil {
 		return err
 	}
-	if err = e.dropAll(ctx, r, c, &d); err == nil {
+	if err = e.dropAll(ctx, r, c, id, &d); err == nil {
 		err = r.Change(ctx, func(tx engines.Tx) error {
+			if d.Asked != nil && r.Now().Before(d.Asked.Until) {
+				return later(tx, id, d)
+			}
 			return errors.Join(tx.Delete(dropDir+id), tx.Schedule(dropDir+id, time.Time{}))
 		})
 	}
@@ -289,20 +299,27 @@ func (e *engine) dropDue(ctx context.Context, r *engines.Reach, id string) error
 	return err
 }
 
-func (e *engine) dropAll(ctx context.Context, r *engines.Reach, c *root, d *dropped) error {
-	if len(d.Keys) == 0 {
+// later has keys looked for when nothing of what was asked for can come any more.
+func later(tx engines.Tx, id string, d dropped) error {
+	d.Keys, d.IDs = nil, nil
+	return errors.Join(store(tx, dropDir+id, d), tx.Schedule(dropDir+id, d.Asked.Until))
+}
+
+func (e *engine) dropAll(ctx context.Context, r *engines.Reach, c *root, id string, d *dropped) error {
+	if len(d.Keys) == 0 && d.Asked == nil {
 		return nil
 	}
 	a, err := e.as(ctx, r.Mount, c, &d.static)
 	if err != nil {
 		return err
 	}
-	for _, key := range d.Keys {
-		if err := a.dropKey(ctx, &d.Username, key); err != nil {
-			return failure("the key of the static role, which is gone itself", err)
-		}
+	err = every(d.Keys, func(key string) error { return a.dropKey(ctx, &d.Username, key) })
+	if err == nil && d.Asked != nil {
+		err = a.sweep(ctx, &d.Username, d.Asked, func() error {
+			return r.Change(ctx, func(tx engines.Tx) error { return store(tx, dropDir+id, d) })
+		})
 	}
-	return nil
+	return failure("the key of the static role, which is gone itself", err)
 }
 
 // staticDue makes the key that is due.
@@ -318,10 +335,13 @@ func (e *engine) staticDue(ctx context.Context, r *engines.Reach, name string) e
 	if err != nil {
 		return err
 	}
-	if s == nil || s.Current != nil && s.Next == nil && r.Now().Before(s.Rotated.Add(s.Period)) {
-		return r.Change(ctx, func(tx engines.Tx) error { return again(tx, name) })
+	if s == nil || r.Now().Before(s.due(r.Now())) {
+		return r.Change(ctx, func(tx engines.Tx) error { return again(tx, name, r.Now()) })
 	}
 	w := &work{e: e, r: r, name: name, s: s, c: c}
+	if !s.wanted(r.Now()) {
+		return w.lookAgain(ctx)
+	}
 	if err = w.rotate(ctx); err != nil && s.Current == nil && engines.KindOf(err) == engines.KindInvalid {
 		// What AWS refuses at first is not kept.
 		err = errors.Join(err, w.drop(ctx))
@@ -331,16 +351,33 @@ func (e *engine) staticDue(ctx context.Context, r *engines.Reach, name string) e
 }
 
 // again schedules a static role as its row says.
-func again(tx engines.Tx, name string) error {
+func again(tx engines.Tx, name string, now time.Time) error {
 	s, err := loadStatic(tx, name)
 	if err != nil {
 		return err
 	}
 	next := time.Time{}
 	if s != nil {
-		next = s.Rotated.Add(s.Period)
+		next = s.due(now)
 	}
 	return tx.Schedule(staticDir+name, next)
+}
+
+// wanted reports whether a key is to be made, or to be put in its place.
+func (s *static) wanted(now time.Time) bool {
+	return s.Current == nil || s.Next != nil || !now.Before(s.Times.Next(s.Rotated, now))
+}
+
+// due is when there is something to do for it.
+func (s *static) due(now time.Time) time.Time {
+	if s.Current == nil || s.Next != nil {
+		return now
+	}
+	at := s.Times.Next(s.Rotated, now)
+	if s.Asked != nil && s.Asked.Until.Before(at) {
+		at = s.Asked.Until
+	}
+	return at
 }
 
 // work is a rotation of a static role.
@@ -367,32 +404,59 @@ func (w *work) rotate(ctx context.Context) error {
 	if err := w.e.taken(ctx, w.c, *w.s.Next); err != nil {
 		return err
 	}
-	return w.change(ctx, func(tx engines.Tx, now *static) error {
+	if err := w.sweep(ctx); err != nil {
+		return err
+	}
+	return w.change(ctx, func(now *static) {
 		now.Current, now.Next, now.Rotated, now.IDs = now.Next, nil, w.r.Now(), nil
-		return tx.Schedule(staticDir+w.name, now.Rotated.Add(now.Period))
+		if now.Asked != nil && !now.Asked.Again {
+			now.Asked = nil
+		}
 	})
 }
 
+// sweep removes the keys that were made for the static role and lost.
+func (w *work) sweep(ctx context.Context) error {
+	if w.s.Asked == nil {
+		return nil
+	}
+	a, err := w.e.as(ctx, w.r.Mount, w.c, w.s)
+	if err != nil {
+		return err
+	}
+	goOn := func() error { return w.change(ctx, func(*static) {}) }
+	return failure("a key of the static role's user that was made and lost", a.sweep(ctx, &w.s.Username, w.s.Asked, goOn, w.s.Current, w.s.Next))
+}
+
+// lookAgain looks once more for what killed processes may have asked for.
+func (w *work) lookAgain(ctx context.Context) error {
+	if err := w.sweep(ctx); err != nil {
+		return err
+	}
+	return w.change(ctx, func(now *static) { now.Asked = nil })
+}
+
 // change commits a change of the row, if it is where this work left it.
-func (w *work) change(ctx context.Context, fn func(tx engines.Tx, now *static) error) error {
-	return w.r.Change(ctx, func(tx engines.Tx) error {
+func (w *work) change(ctx context.Context, fn func(now *static)) error {
+	var left *static
+	var ids []string
+	err := w.r.Change(ctx, func(tx engines.Tx) error {
 		now, err := loadStatic(tx, w.name)
 		if err != nil {
 			return err
 		}
-		if now == nil || now.Born != w.s.Born || (now.Next == nil) != (w.s.Next == nil) || now.Next != nil && *now.Next != *w.s.Next {
+		if now == nil || now.Born != w.s.Born || (now.Next == nil) != (w.s.Next == nil) || now.Next != nil && *now.Next != *w.s.Next || !now.Asked.same(w.s.Asked) {
 			return errChanged
 		}
-		ids := now.IDs
-		if err := fn(tx, now); err != nil {
-			return err
-		}
-		if err := store(tx, staticDir+w.name, now); err != nil {
-			return err
-		}
-		w.s.IDs = ids
-		return nil
+		ids = now.IDs
+		fn(now)
+		left = now
+		return errors.Join(store(tx, staticDir+w.name, now), tx.Schedule(staticDir+w.name, now.due(w.r.Now())))
 	})
+	if err == nil {
+		left.IDs, w.s = ids, left
+	}
+	return err
 }
 
 // next makes the next key and commits it. Of the keys that there are, one has to
@@ -409,30 +473,28 @@ func (w *work) next(ctx context.Context) error {
 	if id != w.s.UserID {
 		return engines.Invalidf("username: the user of this name is not the one that the static role was written for")
 	}
-	keys, err := a.keys(ctx, &w.s.Username)
+	have, err := a.held(ctx, &w.s.Username)
 	if err != nil {
 		return failure("the keys of the static role's user", err)
 	}
-	for len(keys) >= maxUserKeys {
+	gone, asking := w.s.Asked.lost(have, w.s.Current), w.s.Asked.next(have, w.r.Now())
+	for keys := without(have.ids, gone); len(keys) >= maxUserKeys; keys = without(have.ids, gone) {
 		at := max(slices.IndexFunc(keys, func(id string) bool { return w.s.Current == nil || id != w.s.Current.ID }), 0)
-		if err := a.dropKey(ctx, &w.s.Username, keys[at]); err != nil {
-			return failure("the oldest key of the static role's user", err)
-		}
-		keys = slices.Delete(keys, at, at+1)
+		gone = append(gone, keys[at])
+	}
+	if err := w.change(ctx, func(now *static) { now.Asked = asking }); err != nil {
+		return err
+	}
+	if err := every(gone, func(id string) error { return a.dropKey(ctx, &w.s.Username, id) }); err != nil {
+		return failure("the oldest key of the static role's user", err)
 	}
 	made, err := a.newKey(ctx, &w.s.Username, func(*pair) *api { return a })
 	if err != nil {
 		return failure("the new key of the static role's user", err)
 	}
-	err = w.change(ctx, func(_ engines.Tx, now *static) error {
-		now.Next = made
-		return nil
-	})
+	err = w.change(ctx, func(now *static) { now.Next = made })
 	if errors.Is(err, errChanged) {
 		a.forget(ctx, &w.s.Username, made.ID)
-	}
-	if err == nil {
-		w.s.Next = made
 	}
 	return err
 }
@@ -443,27 +505,28 @@ func (w *work) stillThere(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	keys, err := a.keys(ctx, &w.s.Username)
-	if err != nil || slices.Contains(keys, w.s.Next.ID) {
+	have, err := a.held(ctx, &w.s.Username)
+	if err != nil || slices.Contains(have.ids, w.s.Next.ID) {
 		return failure("the keys of the static role's user", err)
 	}
-	err = w.change(ctx, func(_ engines.Tx, now *static) error {
-		now.Next = nil
-		return nil
-	})
-	if err == nil {
-		w.s.Next = nil
-	}
-	return err
+	return w.change(ctx, func(now *static) { now.Next = nil })
 }
 
-// drop removes a row that never had a key.
+// drop removes a row that never had a key. If keys may come that killed processes
+// asked for, they are looked for later.
 func (w *work) drop(ctx context.Context) error {
+	if err := w.sweep(ctx); err != nil {
+		return err
+	}
 	return w.r.Change(ctx, func(tx engines.Tx) error {
 		now, err := loadStatic(tx, w.name)
 		if err != nil || now == nil || now.Born != w.s.Born || now.Current != nil || now.Next != nil {
 			return err
 		}
-		return errors.Join(tx.Delete(staticDir+w.name), tx.Schedule(staticDir+w.name, time.Time{}))
+		err = errors.Join(tx.Delete(staticDir+w.name), tx.Schedule(staticDir+w.name, time.Time{}))
+		if now.Asked != nil && now.Asked.Again {
+			err = errors.Join(err, later(tx, rand.Text(), dropped{static: *now}))
+		}
+		return err
 	})
 }

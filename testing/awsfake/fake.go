@@ -117,6 +117,13 @@ func (f *Fake) Key(name string) (id, secret string) {
 	return k.id, k.secret
 }
 
+// Date has a key be made at another time than it was.
+func (f *Fake) Date(id string, made time.Time) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.keys[id].made = made
+}
+
 // Remove removes a key, as somebody does at the console.
 func (f *Fake) Remove(id string) {
 	f.mu.Lock()
