@@ -20,12 +20,13 @@ func (v Violation) String() string { return fmt.Sprintf("%s: %s: %s", v.Rule, v.
 
 // rules check the operations on one key of one workload.
 var rules = map[string]func(key string, ops []history.Op) []Violation{
-	"register": registers,
-	"policy":   registers,
-	"set":      sets,
-	"token":    tokens,
-	"once":     uses,
-	"database": users,
+	"register":    registers,
+	"transaction": registers,
+	"policy":      registers,
+	"set":         sets,
+	"token":       tokens,
+	"once":        uses,
+	"database":    users,
 }
 
 // History checks all of a history.

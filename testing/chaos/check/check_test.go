@@ -62,7 +62,10 @@ func TestRules(t *testing.T) {
 		"a write in doubt happens late":  {[]history.Op{op("register", "write", "a", 1, 2, unknown), op("register", "read", "", 3, 4, done), op("register", "read", "a", 5, 6, done)}, nil},
 		"a write in doubt never happens": {[]history.Op{op("register", "write", "a", 1, 2, unknown), op("register", "read", "", 3, 4, done)}, nil},
 		"a stale read":                   {[]history.Op{op("register", "write", "a", 1, 2, done), op("register", "read", "", 3, 4, done)}, []string{"not linearizable"}},
-		"a failed write is read":         {[]history.Op{op("register", "write", "a", 1, 2, failed), op("register", "read", "a", 3, 4, done)}, []string{"not linearizable"}},
+		"a torn read": {[]history.Op{
+			op("transaction", "write", "a", 1, 2, done), op("transaction", "read", "torn: a v1, b v1", 3, 4, done),
+		}, []string{"not linearizable"}},
+		"a failed write is read": {[]history.Op{op("register", "write", "a", 1, 2, failed), op("register", "read", "a", 3, 4, done)}, []string{"not linearizable"}},
 		"a write is done twice": {[]history.Op{
 			versions(op("register", "write", "a", 1, 2, done), 0, 1), versions(op("register", "read", "a", 3, 4, done), 0, 2),
 		}, []string{"not linearizable"}},

@@ -22,12 +22,13 @@ const Users = "database"
 
 // all are the kinds of work.
 var all = map[string]func() Work{
-	"register": func() Work { return new(registers) },
-	"set":      func() Work { return new(sets) },
-	"token":    func() Work { return new(trees) },
-	"once":     func() Work { return new(once) },
-	"policy":   func() Work { return new(policies) },
-	Users:      func() Work { return new(users) },
+	"register":    func() Work { return new(registers) },
+	"transaction": func() Work { return new(transactions) },
+	"set":         func() Work { return new(sets) },
+	"token":       func() Work { return new(trees) },
+	"once":        func() Work { return new(once) },
+	"policy":      func() Work { return new(policies) },
+	Users:         func() Work { return new(users) },
 }
 
 // Names are those of all kinds of work.
