@@ -22,6 +22,7 @@ type options struct {
 	rounds int
 	round  time.Duration
 	warmUp time.Duration
+	names  int
 	rate   float64
 	works  []string
 	given  given
@@ -70,6 +71,7 @@ func parse() (func(context.Context, options) error, options, error) {
 	flag.IntVar(&o.rounds, "rounds", 3, "rounds of each measurement; the median counts")
 	flag.DurationVar(&o.round, "round", 3*time.Second, "length of a round")
 	flag.DurationVar(&o.warmUp, "warm-up", time.Second, "load before the first round, which does not count")
+	flag.IntVar(&o.names, "names", 10000, "how many names a list has")
 	flag.Float64Var(&o.rate, "rate", 0, "operations a second to begin, whatever they take (open loop), instead of the next when one is done")
 	flag.Func("work", "which work, with commas; all by default (see -list)", func(text string) error {
 		o.works = append(o.works, strings.Split(text, ",")...)
@@ -126,8 +128,8 @@ func (o *options) readConns(text string) error {
 }
 
 func (o *options) check() error {
-	if o.nodes < 1 || o.rounds < 1 || o.round <= 0 || o.warmUp < 0 || o.rate < 0 {
-		return errors.New("nodes, rounds and round must be positive, warm-up and rate not negative")
+	if o.nodes < 1 || o.rounds < 1 || o.round <= 0 || o.names < 1 || o.warmUp < 0 || o.rate < 0 {
+		return errors.New("nodes, rounds, round and names must be positive, warm-up and rate not negative")
 	}
 	if len(o.given.addresses) > 0 && (o.tls || o.audit) {
 		return errors.New("-tls and -audit are for servers that this program starts")

@@ -37,6 +37,7 @@ func writeProfile(ctx context.Context, o options) error {
 		return err
 	}
 	defer server.stop()
+	server.names = o.names
 	seconds := max(1, int(o.round/time.Second)*o.rounds)
 	args := []string{"tool", "pprof", "-proto", "-output", o.profile}
 	for i, w := range works() {

@@ -49,6 +49,9 @@ func run(ctx context.Context, o options) (err error) {
 		return err
 	}
 	defer stop()
+	for _, t := range list {
+		t.names = o.names
+	}
 	r.targets = list
 	r.report = report.Report{
 		Begun: time.Now().UTC(), CPUs: runtime.NumCPU(), Go: runtime.Version(), System: runtime.GOOS + "/" + runtime.GOARCH,

@@ -33,7 +33,9 @@ type target struct {
 	stop  func()
 	// mount is how the mounts of this run begin; mounted are those that are there,
 	// and undo their paths.
-	mount   string
+	mount string
+	// names is how many a list has.
+	names   int
 	mounted map[string]bool
 	undo    []string
 }

@@ -13,8 +13,6 @@ import (
 const (
 	// secrets is how many different secrets are read and written.
 	secrets = 1000
-	// listed is how many names a list has.
-	listed = 10000
 	// contended is how many secrets all connections change at once.
 	contended = 8
 	// together is how many secrets a transaction writes.
@@ -64,7 +62,7 @@ func works() []work {
 		{name: "http alone", floor: floorPlain, prepare: health},
 		{name: "kv v2 mixed 95/5", floor: floorHTTP, prepare: mixed},
 		{name: "kv v2 cas contention", floor: floorRaft, prepare: contention},
-		{name: "kv v2 list of 10000", floor: floorHTTP, prepare: list},
+		{name: "kv v2 list", floor: floorHTTP, prepare: list},
 		{name: "kv v2 transaction of 10", floor: floorRaft, prepare: transaction},
 		{name: "token create", floor: floorRaft, goal: 0.4, profiled: true, prepare: tokenCreate},
 		{name: "token lookup", floor: floorHTTP, prepare: tokenLookup},
@@ -178,6 +176,7 @@ func list(a *admin, conns int) (script, error) {
 	at := func(i int) []byte {
 		return load.Message(http.MethodPost, fmt.Sprintf("/v1/%s/data/listed/%05d", path, i), a.target.token, value)
 	}
+	listed := a.target.names
 	each := (listed + conns - 1) / conns
 	fill, stop, err := callers(a.ctx, a.target, 0, conns, requests(func(conn, n int) []byte { return at((conn*each + n) % listed) }))
 	if err != nil {
