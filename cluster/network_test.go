@@ -136,3 +136,50 @@ func TestMembership(t *testing.T) {
 		t.Errorf("%+v", members)
 	}
 }
+
+// TestVoterAddedAsTheLeaderDies kills the leader as soon as a voter that has no log
+// yet is one: the others cannot elect one of them without its vote, and have all that
+// was acknowledged.
+func TestVoterAddedAsTheLeaderDies(t *testing.T) {
+	t.Parallel()
+	for name, lost := range map[string]int{"of three nodes": 3, "of five nodes, and another with it": 5} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newNetwork(t, lost, nil)
+			for i := range 50 {
+				w.propose(identified(w.leader(), key(i), "v"))
+			}
+			w.settled()
+			w.start("new")
+			w.onLeader(func(n *cluster.Node) error { return n.AddVoter(within(t, patience), "new", "new") })
+			w.stop(w.idOf(w.leader()))
+			for extra := lost; extra > 3; extra -= 2 { // as many as may be lost
+				w.stop(w.aFollower("new"))
+			}
+			w.propose(identified(w.leader(), "k", "after"))
+			w.settled()
+			v := w.nodes["new"].Local()
+			defer v.Close()
+			for i := range 50 {
+				if value(t, v, key(i)) != "v" {
+					t.Fatalf("the newcomer does not have %s", key(i))
+				}
+			}
+			if value(t, v, "k") != "after" {
+				t.Error("the newcomer does not have what was written without the old leader")
+			}
+		})
+	}
+}
+
+// aFollower is a node that does not lead and has another id.
+func (w *network) aFollower(not string) string {
+	leader := w.leader()
+	for id, n := range w.nodes {
+		if n != leader && id != not {
+			return id
+		}
+	}
+	w.t.Fatal("no follower")
+	return ""
+}

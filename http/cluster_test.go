@@ -3,6 +3,7 @@ package httpapi_test
 import (
 	"fmt"
 	"net/http"
+	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -306,6 +307,42 @@ func TestMinority(t *testing.T) {
 	c.Cut(cut, false)
 	eventuallyGet(t, cut, "kv/data/x", "after")
 	c.Equal()
+}
+
+// TestCutOffLeader: a write that the leader had proposed for a client of its own when
+// it was cut off is held until its fate is known, which is that of a later leader's
+// log, and is made once. Where it does not come to be known in time, the answer says
+// so: see TestMinority.
+func TestCutOffLeader(t *testing.T) {
+	t.Parallel()
+	c := three(t)
+	leader := c.Leader()
+	leader.Put("kv/data/x", value("before"))
+	c.Cut(leader, true)
+	before, got := leader.Index(), make(chan *kit.Response, 1)
+	go func() {
+		got <- leader.Do(kit.Request{Method: "PUT", Path: "kv/data/x", Body: body{"data": body{"v": "after"}, "options": body{"cas": 1}}})
+	}()
+	for leader.Index() == before && leader.Node.Status().Leader {
+		runtime.Gosched()
+	}
+	if leader.Index() == before {
+		t.Log("its leadership had ended before the write was proposed")
+	}
+	next := c.Leader() // its log does not have the write
+	if next == leader {
+		t.Fatal("the node that is cut off leads")
+	}
+	c.Cut(leader, false)
+	if r := <-got; r.Status != 200 || fmt.Sprint(r.At("data", "version")) != "2" {
+		t.Errorf("the write: %d %s", r.Status, r.Raw)
+	}
+	for _, s := range c.Nodes {
+		r := s.Get("kv/data/x")
+		if r.Text("data", "data", "v") != "after" || fmt.Sprint(r.At("data", "metadata", "version")) != "2" {
+			t.Errorf("read %s", r.Raw)
+		}
+	}
 }
 
 // eventuallyGet reads until a node can.

@@ -22,8 +22,9 @@ const (
 
 // Cluster is some nodes that act as one, each a process of its own.
 type Cluster struct {
-	Nodes []*Server
-	t     testing.TB
+	Nodes   []*Server
+	t       testing.TB
+	options Options
 }
 
 // StartCluster starts nodes that all vote, unsealed. Their cluster ports stay the
@@ -42,34 +43,45 @@ func StartClusterOn(t testing.TB, hosts []*netns.Host, options Options) *Cluster
 
 func startCluster(t testing.TB, hosts []*netns.Host, options Options) *Cluster {
 	t.Helper()
-	c := &Cluster{t: t}
-	for i, host := range hosts {
-		o := options
-		o.NodeID, o.Host = fmt.Sprintf("node-%d", i+1), host
-		var address string
-		if host == nil {
-			address = freeAddress(t)
-		} else {
-			address = net.JoinHostPort(host.Addr.String(), clusterPort)
-		}
-		o.Extra += fmt.Sprintf("\ncluster_addr = \"https://%s\"\n", address)
-		if i > 0 {
-			o.Uninitialized = true
-			o.Storage += fmt.Sprintf("\nretry_join {\n  leader_api_addr = %q\n}\n", c.Nodes[0].Address)
-		}
-		n := Start(t, o)
-		c.Nodes = append(c.Nodes, n)
-		first := c.Nodes[0]
-		if i == 0 {
-			n.Root(http.MethodPost, "sys/storage/raft/autopilot/configuration", map[string]any{"server_stabilization_time": "100ms"})
-			continue
-		}
-		n.RootToken, n.Keys = first.RootToken, first.Keys
-		c.Unseal(n)
+	c := &Cluster{t: t, options: options}
+	for _, host := range hosts {
+		c.add(host)
 	}
-	c.Await("all nodes to vote", func() bool { return c.voters() == len(hosts) })
+	c.Await("all nodes to vote", func() bool { return c.Voters() == len(hosts) })
 	t.Cleanup(c.verify)
 	return c
+}
+
+// Add starts another node, which joins, and unseals it. It does not vote yet.
+func (c *Cluster) Add() *Server {
+	c.t.Helper()
+	return c.add(nil)
+}
+
+func (c *Cluster) add(host *netns.Host) *Server {
+	c.t.Helper()
+	o := c.options
+	o.NodeID, o.Host = fmt.Sprintf("node-%d", len(c.Nodes)+1), host
+	var address string
+	if host == nil {
+		address = freeAddress(c.t)
+	} else {
+		address = net.JoinHostPort(host.Addr.String(), clusterPort)
+	}
+	o.Extra += fmt.Sprintf("\ncluster_addr = \"https://%s\"\n", address)
+	if len(c.Nodes) > 0 {
+		o.Uninitialized = true
+		o.Storage += fmt.Sprintf("\nretry_join {\n  leader_api_addr = %q\n}\n", c.Nodes[0].Address)
+	}
+	n := Start(c.t, o)
+	c.Nodes = append(c.Nodes, n)
+	if len(c.Nodes) == 1 {
+		n.Root(http.MethodPost, "sys/storage/raft/autopilot/configuration", map[string]any{"server_stabilization_time": "100ms"})
+		return n
+	}
+	n.RootToken, n.Keys = c.Nodes[0].RootToken, c.Nodes[0].Keys
+	c.Unseal(n)
+	return n
 }
 
 // ownHost is an address of this machine that is most likely nobody else's: a port
@@ -106,8 +118,8 @@ func (c *Cluster) Unseal(n *Server) {
 	})
 }
 
-// voters counts the nodes that vote, as the first that answers has it.
-func (c *Cluster) voters() int {
+// Voters counts the nodes that vote, as the first that answers has it.
+func (c *Cluster) Voters() int {
 	for _, n := range c.Nodes {
 		status, answer := n.Do(http.MethodGet, "sys/storage/raft/configuration", n.RootToken, nil)
 		var out struct {
@@ -167,13 +179,18 @@ func (c *Cluster) Followers(leader *Server) []*Server {
 // Await waits for what happens by itself.
 func (c *Cluster) Await(what string, done func() bool) {
 	c.t.Helper()
+	await(c.t, what, done)
+}
+
+func await(t testing.TB, what string, done func() bool) {
+	t.Helper()
 	deadline := time.After(settleTimeout)
 	tick := time.NewTicker(settlePause)
 	defer tick.Stop()
 	for !done() {
 		select {
 		case <-deadline:
-			c.t.Fatalf("waited in vain for %s", what)
+			t.Fatalf("waited in vain for %s", what)
 		case <-tick.C:
 		}
 	}

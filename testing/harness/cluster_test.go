@@ -98,6 +98,37 @@ func TestRollingRestart(t *testing.T) {
 	}
 }
 
+// TestLeaderKilledAsANodeBeginsToVote kills the leader of three nodes, of which one
+// has just been given its vote: the two that stay go on, and no write fails by way of
+// the one that is there from the beginning, whichever led.
+func TestLeaderKilledAsANodeBeginsToVote(t *testing.T) {
+	t.Parallel()
+	c := harness.StartCluster(t, 2, harness.Options{})
+	c.Nodes[0].Root(http.MethodPost, "sys/mounts/kv", map[string]any{"type": "kv"})
+	leader := c.Leader()
+	stays := c.Followers(leader)[0]
+	var stop atomic.Bool
+	var wg sync.WaitGroup
+	var written atomic.Int64
+	times := new(acks)
+	wg.Go(func() { count(t, stays, "kv/a", &stop, &written, times) })
+	newcomer := c.Add()
+	c.Await("the newcomer to vote", func() bool { return c.Voters() == 3 })
+	leader.Kill()
+	before := written.Load()
+	c.Await("writes without the leader", func() bool { return t.Failed() || written.Load() >= before+20 })
+	stop.Store(true)
+	wg.Wait()
+	if got := value(newcomer, "kv/a"); got != written.Load() {
+		t.Errorf("the newcomer reads %d, want %d", got, written.Load())
+	}
+	leader.Restart()
+	c.Unseal(leader)
+	if got := value(leader, "kv/a"); got != written.Load() {
+		t.Errorf("the leader of before reads %d, want %d", got, written.Load())
+	}
+}
+
 // acks are when writes were acknowledged.
 type acks []time.Time
 

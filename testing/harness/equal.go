@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"testing"
 
 	"github.com/coffer-secrets/coffer/core/backup"
 )
@@ -18,31 +19,60 @@ func (c *Cluster) verify() {
 }
 
 // Equal fails the test unless all nodes that run and serve come to the same bytes at
-// one index. A node tells its state as a snapshot.
+// one index.
 func (c *Cluster) Equal() {
 	c.t.Helper()
-	c.Await("all nodes to have one index", func() bool {
-		sums, indexes := make(map[[sha256.Size]byte]bool), make(map[uint64]bool)
-		for _, n := range c.Nodes {
+	var states []State
+	for _, n := range c.Nodes {
+		states = append(states, func() (archive []byte, serves bool) {
 			if !n.running() {
+				return nil, false
+			}
+			status, answer := n.Do(http.MethodGet, SnapshotPath, n.RootToken, nil)
+			return answer, status == http.StatusOK // not if sealed, or with another root token since a restore
+		})
+	}
+	SameStates(c.t, 0, states...)
+}
+
+// SnapshotPath is where a node tells its state.
+const SnapshotPath = "sys/storage/raft/snapshot"
+
+// State is the snapshot that a node has of its state, if it serves.
+type State func() (archive []byte, serves bool)
+
+// SameStates waits until at least so many of the nodes serve and all that do have
+// come to one index, and fails the test unless their states are the same bytes then.
+func SameStates(t testing.TB, least int, nodes ...State) {
+	t.Helper()
+	sums, indexes, serving := make(map[[sha256.Size]byte]bool), make(map[uint64]bool), 0
+	defer func() {
+		if t.Failed() {
+			t.Logf("of %d nodes %d serve, at the indexes %v", len(nodes), serving, indexes)
+		}
+	}()
+	await(t, "the nodes to have one index", func() bool {
+		clear(sums)
+		clear(indexes)
+		serving = 0
+		for _, node := range nodes {
+			archive, serves := node()
+			if !serves {
 				continue
 			}
-			status, answer := n.Do(http.MethodGet, "sys/storage/raft/snapshot", n.RootToken, nil)
-			if status != http.StatusOK {
-				continue // sealed, or with another root token since a restore
-			}
-			index, sum, err := contents(answer)
+			serving++
+			index, sum, err := contents(archive)
 			if err != nil {
-				c.t.Logf("the snapshot of %s: %v", n.Address, err)
+				t.Logf("the snapshot of a node: %v", err)
 				return false
 			}
 			sums[sum], indexes[index] = true, true
 		}
-		if len(indexes) > 1 {
+		if len(indexes) > 1 || serving < least {
 			return false
 		}
 		if len(sums) > 1 {
-			c.t.Errorf("the states of nodes differ at one index")
+			t.Errorf("the states of nodes differ at one index")
 		}
 		return true
 	})

@@ -108,6 +108,7 @@ func TestThreeNodesJoin(t *testing.T) {
 	}
 	a.wantStatus(http.StatusBadRequest, http.MethodPost, "sys/storage/raft/remove-peer", k.RootToken)
 	a.wantStatus(http.StatusBadRequest, http.MethodPost, "sys/storage/raft/bootstrap", k.RootToken)
+	wantSame(t, k.RootToken, a, b, d)
 }
 
 // TestJoinWithASeal joins without shares.
@@ -128,6 +129,7 @@ func TestJoinWithASeal(t *testing.T) {
 	if status != http.StatusBadRequest || !strings.Contains(string(answer), "another type") {
 		t.Errorf("joined with another seal: %d %s", status, answer)
 	}
+	wantSame(t, k.RootToken, a, b)
 }
 
 func TestJoinRefusals(t *testing.T) {
@@ -199,6 +201,7 @@ func TestAMemberMoves(t *testing.T) {
 		_, _, answer := b.do(http.MethodGet, "secret/data/a", k.RootToken, nil)
 		return strings.Contains(string(answer), `{"k":"one"}`)
 	})
+	wantSame(t, k.RootToken, a, b)
 }
 
 // TestJoinThatWasCutOff: a node that was admitted and then lost what it had
@@ -214,6 +217,7 @@ func TestJoinThatWasCutOff(t *testing.T) {
 		until(t, "the invitation", func() bool { return b.ok(http.MethodGet, "sys/seal-status", "", nil)["initialized"] == true })
 		b.unseal(k, 1)
 		b.wantSecret(k.RootToken, "one")
+		wantSame(t, k.RootToken, a, b)
 		if err := b.stop(); err != nil {
 			t.Fatal(err)
 		}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/coffer-secrets/coffer/cmd/internal/config"
 	"github.com/coffer-secrets/coffer/cmd/internal/server"
+	"github.com/coffer-secrets/coffer/testing/harness"
 )
 
 // running is a server in this process.
@@ -171,6 +172,19 @@ func (r *running) wantSecret(token, value string) {
 	if !strings.Contains(string(answer), `{"k":"`+value+`"}`) {
 		r.t.Errorf("read back %s, and not %s", answer, value)
 	}
+}
+
+// wantSame checks that nodes come to the same bytes at one index.
+func wantSame(t *testing.T, token string, nodes ...*running) {
+	t.Helper()
+	var states []harness.State
+	for _, r := range nodes {
+		states = append(states, func() ([]byte, bool) {
+			status, _, archive := r.do(http.MethodGet, harness.SnapshotPath, token, nil)
+			return archive, status == http.StatusOK
+		})
+	}
+	harness.SameStates(t, len(nodes), states...)
 }
 
 func (r *running) wantStatus(want int, method, path, token string) {

@@ -54,9 +54,10 @@ func run(t *testing.T, line string, args ...string) *process {
 	}
 	seen := make(chan struct{})
 	go p.watch(stdout, line, seen)
+	// Killed, it would end before its nodes, which then still write to its folder.
 	t.Cleanup(func() {
-		_ = p.cmd.Process.Kill()
-		p.wait()
+		_ = p.cmd.Process.Signal(syscall.SIGTERM)
+		_ = p.wait()
 	})
 	timer := time.NewTimer(processTimeout)
 	defer timer.Stop()
@@ -241,6 +242,7 @@ func TestDevCluster(t *testing.T) {
 	if status != http.StatusOK || !strings.Contains(fmt.Sprint(secret), "greeting:hello") {
 		t.Errorf("status %d: %v", status, secret)
 	}
+	wantSameOfAll(t, address, "r00t")
 	if err := p.stop(); err != nil {
 		t.Errorf("SIGTERM ended it with: %v\n%s", err, p.errs.String())
 	}
@@ -261,10 +263,45 @@ func TestDevClusterKeepsItsData(t *testing.T) {
 	if status, _ := get(t, "http://"+address, "secret/data/demo", token); status != http.StatusOK {
 		t.Errorf("the secret is gone: %d", status)
 	}
-	// Killed, it would end before its node, which then still writes to the folder.
 	if err := again.stop(); err != nil {
 		t.Error(err)
 	}
+}
+
+// wantSameOfAll checks that the three nodes which one knows of have the same state.
+func wantSameOfAll(t *testing.T, address, token string) {
+	t.Helper()
+	var states []harness.State
+	until(t, "three nodes whose addresses are known", func() bool {
+		states = nil
+		_, members := get(t, address, "sys/ha-status", token)
+		list, _ := members["nodes"].([]any)
+		for _, m := range list {
+			member, _ := m.(map[string]any)
+			if at, _ := member["api_address"].(string); at != "" {
+				states = append(states, func() ([]byte, bool) { return fetch(t, at, harness.SnapshotPath, token) })
+			}
+		}
+		return len(states) == 3
+	})
+	harness.SameStates(t, len(states), states...)
+}
+
+// fetch reads what is no JSON.
+func fetch(t *testing.T, address, path, token string) (body []byte, ok bool) {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, address+"/v1/"+path, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("X-Vault-Token", token)
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return nil, false
+	}
+	defer resp.Body.Close()
+	body, err = io.ReadAll(resp.Body)
+	return body, err == nil && resp.StatusCode == http.StatusOK
 }
 
 // freeAddress is one that nothing listened on a moment ago.

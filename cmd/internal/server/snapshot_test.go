@@ -83,6 +83,7 @@ func TestRestoreThroughAFollower(t *testing.T) {
 	})
 	a.putSecret(k.RootToken, "newest")
 	b.wantSecret(k.RootToken, "newest")
+	wantSame(t, k.RootToken, a, b)
 }
 
 func TestRestoreOfAnotherCluster(t *testing.T) {
@@ -141,4 +142,5 @@ func TestRestoreIntoAFreshNode(t *testing.T) {
 	if got := fresh.members(k.RootToken); !strings.HasPrefix(got, "f* o") {
 		t.Errorf("members: %s", got)
 	}
+	wantSame(t, k.RootToken, fresh, other)
 }
