@@ -24,6 +24,8 @@ type place struct {
 	users map[string]time.Time
 	marks map[string]string
 	stuck map[string]bool // by target
+	// asked counts how often each lease was to be undone.
+	asked map[string]int
 	// during, if set, runs inside of Create, before and after the user is made.
 	during func(ctx context.Context, user string, made bool) error
 	// undoing, if set, runs before anything is undone.
@@ -34,7 +36,7 @@ type place struct {
 }
 
 func newPlace() *place {
-	return &place{users: make(map[string]time.Time), marks: make(map[string]string), stuck: make(map[string]bool)}
+	return &place{users: make(map[string]time.Time), marks: make(map[string]string), stuck: make(map[string]bool), asked: make(map[string]int)}
 }
 
 type undo struct{ Target, User string }
@@ -125,6 +127,7 @@ func (p *place) revoke(ctx context.Context, reach *engines.Reach, list []engines
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for i, r := range list {
+		p.asked[r.LeaseID]++
 		var u undo
 		if out[i] = json.Unmarshal(r.Undo, &u); err != nil {
 			out[i] = err

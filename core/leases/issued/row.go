@@ -101,6 +101,20 @@ func load(tx *state.Tx, id string) (*row, error) {
 	return parse(id, stored)
 }
 
+// anew reads a lease again, or returns nil. If it has not changed it is what it
+// was, which saves taking it apart.
+func (r *row) anew(tx *state.Tx) (*row, error) {
+	stored, err := region(tx).GetRow(r.id)
+	if err != nil || stored == nil {
+		return nil, err
+	}
+	if stored.Version == r.version {
+		same := *r
+		return &same, nil
+	}
+	return parse(r.id, stored)
+}
+
 func parse(id string, stored *state.Row) (*row, error) {
 	r := &row{id: id, version: stored.Version}
 	if err := json.Unmarshal(stored.Value, r); err != nil {

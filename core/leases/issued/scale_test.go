@@ -3,8 +3,10 @@ package issued_test
 import (
 	"context"
 	"flag"
+	"maps"
 	"net/http"
 	"runtime"
+	"runtime/debug"
 	"slices"
 	"sync"
 	"testing"
@@ -99,6 +101,13 @@ func unseals(s *kit.Server) time.Duration {
 // many starts a node on which many leases can be put.
 func many(b *testing.B) (*kit.Server, *kit.Clock) {
 	b.Helper()
+	// As cmd/coffer does: with Go's own settings the collector makes most of the p99.
+	processors, percent := runtime.GOMAXPROCS(0), debug.SetGCPercent(300)
+	runtime.GOMAXPROCS(processors + 2)
+	b.Cleanup(func() {
+		runtime.GOMAXPROCS(processors)
+		debug.SetGCPercent(percent)
+	})
 	p, clock := newPlace(), kit.NewClock()
 	p.undoing = func(context.Context) {
 		pause := time.NewTimer(targetPause)
@@ -110,6 +119,26 @@ func many(b *testing.B) (*kit.Server, *kit.Clock) {
 	s.Mount("secret", "kv", nil)
 	s.Put("secret/a", body{"a": "b"})
 	return s, clock
+}
+
+// TestManyEndAtOnce sees that a target is asked once for each of many leases,
+// though the commit of some goes on while it undoes the next.
+func TestManyEndAtOnce(t *testing.T) {
+	t.Parallel()
+	p, clock := newPlace(), kit.NewClock()
+	s := kit.New(t, kit.At(clock), kit.Engines(filler(p)))
+	mount(s)
+	const n = 5 * fillBatch
+	fill(s, n, "24h")
+	clock.Advance(25 * time.Hour)
+	eventually(t, "none is left", func() bool {
+		return s.Do(kit.Request{Method: "LIST", Path: "sys/leases/lookup/fake/creds/a"}).Status == http.StatusNotFound
+	})
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if len(p.asked) != n || slices.Max(slices.Collect(maps.Values(p.asked))) != 1 {
+		t.Errorf("of %d leases %d were to be undone, some of them up to %d times", n, len(p.asked), slices.Max(slices.Collect(maps.Values(p.asked))))
+	}
 }
 
 // BenchmarkStandingLeases compares a node with many leases with one that has
@@ -129,6 +158,15 @@ func BenchmarkStandingLeases(b *testing.B) {
 	}
 }
 
+// idleTime is how long an idle node is read from, before and after the other: what
+// the collector and the machine's other work do must have their share in both.
+const idleTime = 10 * time.Second
+
+func until(long time.Duration) func() bool {
+	end := time.Now().Add(long)
+	return func() bool { return time.Now().Before(end) }
+}
+
 // BenchmarkEndingLeases compares a node whose leases all end at once with an
 // idle one.
 func BenchmarkEndingLeases(b *testing.B) {
@@ -136,8 +174,7 @@ func BenchmarkEndingLeases(b *testing.B) {
 	n := *manyLeases
 	for b.Loop() {
 		fill(s, n, "24h")
-		idle := reads(s, func() bool { return false })
-		b.ReportMetric(float64(idle.Microseconds()), "idle-p99-µs")
+		before := reads(s, until(idleTime))
 		began := time.Now()
 		clock.Advance(24*time.Hour + time.Second)
 		left := func() bool {
@@ -150,9 +187,11 @@ func BenchmarkEndingLeases(b *testing.B) {
 		}
 		busy := reads(s, left)
 		b.ReportMetric(float64(n)/time.Since(began).Seconds(), "undone/s")
-		b.ReportMetric(float64(busy)/float64(idle), "p99-ratio")
 		eventually(b, "none is left", func() bool {
 			return s.Do(kit.Request{Method: "LIST", Path: "sys/leases/lookup/fake/creds/a"}).Status == http.StatusNotFound
 		})
+		idle := (before + reads(s, until(idleTime))) / 2
+		b.ReportMetric(float64(idle.Microseconds()), "idle-p99-µs")
+		b.ReportMetric(float64(busy)/float64(idle), "p99-ratio")
 	}
 }
