@@ -32,8 +32,13 @@ func write(t *testing.T, dir string) {
 	size := int64(0)
 	for _, logStore := range logStores {
 		s := harness.Start(t, options(logStore))
-		all[logStore] = keys{Unseal: s.Keys[0], Root: s.RootToken}
+		k := keys{Unseal: s.Keys[0], Root: s.RootToken}
 		fill(s)
+		for _, p := range parts {
+			p.fill(s)
+			k.Parts = append(k.Parts, p.name)
+		}
+		all[logStore] = k
 		awaitSnapshot(t, s)
 		s.Root(http.MethodPut, "kv1/unsnapshotted", map[string]string{"value": "in the log alone"})
 		s.Kill() // what is kept has to do without an orderly end

@@ -8,4 +8,6 @@
 //	go test ./testing/releases -make NAME
 //
 // A folder that is there is never made again: it is what that release has written.
+// Only the folder "unreleased" is, which comes before the next release and holds all
+// parts that there are.
 package releases

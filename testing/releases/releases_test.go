@@ -7,6 +7,8 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"testing"
 
 	"github.com/coffer-secrets/coffer/testing/harness"
@@ -15,6 +17,8 @@ import (
 const (
 	folder   = "testdata"
 	keysFile = "keys.json"
+	// unreleased is the folder of what comes next: it is made anew, as no other is.
+	unreleased = "unreleased"
 	// versions is how many a secret has.
 	versions = 3
 )
@@ -23,10 +27,12 @@ var logStores = []string{"bolt", "wal"}
 
 var makeRelease = flag.String("make", "", "make the data folder of this release, instead of opening those that are there")
 
-// keys are what one archive is opened with.
+// keys are what one archive is opened with, and what parts are in it beside secrets
+// and logins.
 type keys struct {
-	Unseal string `json:"test_only_unseal_key"`
-	Root   string `json:"test_only_root_token"`
+	Unseal string   `json:"test_only_unseal_key"`
+	Root   string   `json:"test_only_root_token"`
+	Parts  []string `json:"parts,omitempty"`
 }
 
 // options are those of a server with one kind of log. Its snapshots are so frequent
@@ -38,7 +44,13 @@ func options(logStore string) harness.Options {
 func TestReleasesOpen(t *testing.T) {
 	t.Parallel()
 	if *makeRelease != "" {
-		write(t, filepath.Join(folder, *makeRelease))
+		dir := filepath.Join(folder, *makeRelease)
+		if *makeRelease == unreleased {
+			if err := os.RemoveAll(dir); err != nil {
+				t.Fatal(err)
+			}
+		}
+		write(t, dir)
 	}
 	releases, err := os.ReadDir(folder)
 	if err != nil || len(releases) == 0 {
@@ -54,8 +66,35 @@ func TestReleasesOpen(t *testing.T) {
 	}
 }
 
-// opens starts a server of this release on the data of another.
-func opens(t *testing.T, dir, logStore string) {
+// release is how the notes head what a release has changed.
+var release = regexp.MustCompile(`(?m)^## (\d+\.\d+\.\d+)`)
+
+// TestEveryReleaseIsKept: each release of the notes has its folder, and what is not
+// released yet has one with all parts that there are, to become that of the next.
+func TestEveryReleaseIsKept(t *testing.T) {
+	t.Parallel()
+	if *makeRelease != "" {
+		return // it is being made
+	}
+	notes, err := os.ReadFile(filepath.Join("..", "..", "CHANGELOG.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, found := range release.FindAllSubmatch(notes, -1) {
+		_ = keysOf(t, filepath.Join(folder, string(found[1])))
+	}
+	all := keysOf(t, filepath.Join(folder, unreleased))
+	for _, logStore := range logStores {
+		for _, p := range parts {
+			if !slices.Contains(all[logStore].Parts, p.name) {
+				t.Errorf("%s/%s has no %s: make it anew with -make %s", unreleased, logStore, p.name, unreleased)
+			}
+		}
+	}
+}
+
+// keysOf reads what the archives of a folder are opened with.
+func keysOf(t *testing.T, dir string) map[string]keys {
 	t.Helper()
 	text, err := os.ReadFile(filepath.Join(dir, keysFile)) // #nosec G304 -- the test's own data
 	if err != nil {
@@ -65,14 +104,29 @@ func opens(t *testing.T, dir, logStore string) {
 	if err := json.Unmarshal(text, &all); err != nil {
 		t.Fatal(err)
 	}
-	k := all[logStore]
+	return all
+}
+
+// opens starts a server of this release on the data of another.
+func opens(t *testing.T, dir, logStore string) {
+	t.Helper()
+	k := keysOf(t, dir)[logStore]
 	o := options(logStore)
 	o.Uninitialized = true
 	o.Prepare = func(data string) error { return unpack(filepath.Join(dir, logStore+".tar.gz"), data) }
 	s := harness.Start(t, o)
 	s.Keys, s.RootToken = []string{k.Unseal}, k.Root
 	s.Unseal()
-	holds(t, s)
+	check := func() {
+		t.Helper()
+		holds(t, s)
+		for _, p := range parts {
+			if slices.Contains(k.Parts, p.name) {
+				p.holds(t, s)
+			}
+		}
+	}
+	check()
 	want(t, s, "kv1/unsnapshotted", "data", "value", "in the log alone")
 	// It goes on from there, also after a restart.
 	s.Root(http.MethodPut, "kv1/later", map[string]string{"value": "of this release"})
@@ -82,7 +136,7 @@ func opens(t *testing.T, dir, logStore string) {
 	}
 	s.Restart()
 	s.Unseal()
-	holds(t, s)
+	check()
 	want(t, s, "kv1/later", "data", "value", "of this release")
 }
 
