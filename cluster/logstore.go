@@ -16,6 +16,7 @@ import (
 	"go.etcd.io/bbolt"
 	bolterrors "go.etcd.io/bbolt/errors"
 
+	"github.com/coffer-secrets/coffer/crash"
 	"github.com/coffer-secrets/coffer/fsm"
 )
 
@@ -138,7 +139,10 @@ func (l *checkedLog) StoreLogs(entries []*raft.Log) error {
 		stored[i] = &copies[i]
 	}
 	defer l.watch("append to the log")()
-	return l.durable("append to the log", l.inner.StoreLogs(stored))
+	crash.Before(crash.Append)
+	err := l.inner.StoreLogs(stored)
+	crash.After(crash.Append)
+	return l.durable("append to the log", err)
 }
 
 // durable halts the node if what was to be durable is not. Raft would go on, and

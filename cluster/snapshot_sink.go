@@ -9,6 +9,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/hashicorp/raft"
 
+	"github.com/coffer-secrets/coffer/crash"
 	"github.com/coffer-secrets/coffer/fsm"
 )
 
@@ -160,6 +161,8 @@ func (k *snapshotSink) publish() error {
 	if err := fsm.WriteFileAtomic(k.s.fs, k.tmp, SnapshotMetaFile, envelope); err != nil {
 		return err
 	}
+	crash.Before(crash.Snapshot)
+	defer crash.After(crash.Snapshot)
 	if err := k.s.fs.Rename(k.tmp, k.s.fs.PathJoin(k.s.dir, k.ID())); err != nil {
 		return err
 	}

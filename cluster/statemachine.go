@@ -7,6 +7,7 @@ import (
 
 	"github.com/hashicorp/raft"
 
+	"github.com/coffer-secrets/coffer/crash"
 	"github.com/coffer-secrets/coffer/fsm"
 )
 
@@ -30,7 +31,9 @@ func (m *stateMachine) ApplyBatch(logs []*raft.Log) []any {
 		}
 	}
 	stop := m.before()
+	crash.Before(crash.Apply)
 	results := m.store.ApplyBatch(entries)
+	crash.After(crash.Apply)
 	stop()
 	m.after(logs[len(logs)-1])
 	responses := make([]any, len(logs))

@@ -9,6 +9,7 @@ import (
 	"github.com/coffer-secrets/coffer/core/answer"
 	"github.com/coffer-secrets/coffer/core/leases/issued"
 	"github.com/coffer-secrets/coffer/core/state"
+	"github.com/coffer-secrets/coffer/crash"
 	"github.com/coffer-secrets/coffer/engines"
 )
 
@@ -34,12 +35,14 @@ func (u *Unsealed) grant(tx *state.Tx, a *authorised, g *engines.Grant, warnings
 	if err != nil {
 		return nil, err
 	}
+	crash.Before(crash.Grant)
 	return &Outbound{making: &making{a: a, made: made, warnings: slices.Concat(a.warnings, warnings, made.Warnings)}}, nil
 }
 
 // fulfil makes what a lease is for, and has the lease confirmed before it
 // answers. If either fails, what may have been made is undone.
 func (u *Unsealed) fulfil(ctx context.Context, m *making) (*Outbound, error) {
+	crash.After(crash.Grant)
 	data, err := u.issued.Create(ctx, u.store, m.made)
 	var out *Outbound
 	if err == nil {
@@ -58,6 +61,7 @@ func (u *Unsealed) fulfil(ctx context.Context, m *making) (*Outbound, error) {
 
 func (u *Unsealed) confirm(ctx context.Context, m *making, data any) (*Outbound, error) {
 	var out *Outbound
+	crash.Before(crash.Confirm)
 	index, err := u.store.Update(ctx, func(tx *state.Tx) error {
 		if err := u.issued.Confirm(tx, m.made); err != nil {
 			return err
@@ -71,6 +75,7 @@ func (u *Unsealed) confirm(ctx context.Context, m *making, data any) (*Outbound,
 		}
 		return u.wrap(tx, m.a, out)
 	})
+	crash.After(crash.Confirm)
 	if err != nil {
 		return nil, err
 	}

@@ -23,12 +23,12 @@ var contract = []string{"engines", "engines/schema"}
 var arrows = []arrow{
 	{from: "testing", to: []string{"..."}},
 	{from: "cmd", to: []string{
-		"cmd/...", "http/...", "core/...", "engines/...", "auth/...", "fsm/...", "cluster/...", "seal/...", "client/...",
+		"cmd/...", "http/...", "core/...", "engines/...", "auth/...", "fsm/...", "cluster/...", "seal/...", "client/...", "crash",
 	}},
 	{from: "http", to: append([]string{"core/...", "seal", "fsm"}, contract...), own: true},
 	// The system's paths show who is locked out, and unlock them.
-	{from: "core", to: append([]string{"fsm", "fsm/fsmpb", "seal", "auth/lockout"}, contract...), own: true},
-	{from: "cluster", to: []string{"fsm", "fsm/fsmpb"}, own: true},
+	{from: "core", to: append([]string{"fsm", "fsm/fsmpb", "seal", "auth/lockout", "crash"}, contract...), own: true},
+	{from: "cluster", to: []string{"fsm", "fsm/fsmpb", "crash"}, own: true},
 	{from: "fsm", own: true},
 	{from: "seal", own: true},
 	{from: "client", own: true},

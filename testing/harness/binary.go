@@ -21,8 +21,18 @@ func Binary(t testing.TB) string {
 	return path
 }
 
-var build = sync.OnceValues(func() (string, error) {
-	if path := os.Getenv("COFFER_BINARY"); path != "" {
+// ChaosBinary is Binary for the build in which a test can set a node's clock, and
+// tell it at which step to end itself.
+func ChaosBinary() (string, error) { return buildChaos() }
+
+var (
+	build      = sync.OnceValues(func() (string, error) { return buildAs("COFFER_BINARY", "coffer") })
+	buildChaos = sync.OnceValues(func() (string, error) { return buildAs("COFFER_CHAOS_BINARY", "coffer-chaos", "-tags=chaos") })
+)
+
+// buildAs builds the binary, unless the environment names one.
+func buildAs(variable, name string, flags ...string) (string, error) {
+	if path := os.Getenv(variable); path != "" {
 		return filepath.Abs(path)
 	}
 	root, err := moduleRoot()
@@ -35,15 +45,16 @@ var build = sync.OnceValues(func() (string, error) {
 	}
 	// Other test processes build too, and run what they built: the file is
 	// replaced whole.
-	path := filepath.Join(dir, "coffer")
+	path := filepath.Join(dir, name)
 	made := fmt.Sprintf("%s.%d", path, os.Getpid())
-	cmd := exec.CommandContext(context.Background(), "go", "build", "-pgo=off", "-o", made, "./cmd/coffer") // #nosec G204 -- the test's own build
+	args := append(append([]string{"build", "-pgo=off"}, flags...), "-o", made, "./cmd/coffer")
+	cmd := exec.CommandContext(context.Background(), "go", args...) // #nosec G204 -- the test's own build
 	cmd.Dir = root
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("harness: build the binary: %w\n%s", err, out)
 	}
 	return path, os.Rename(made, path)
-})
+}
 
 func moduleRoot() (string, error) {
 	out, err := exec.CommandContext(context.Background(), "go", "list", "-m", "-f", "{{.Dir}}", "github.com/coffer-secrets/coffer").Output()

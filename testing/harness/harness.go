@@ -46,6 +46,8 @@ type Options struct {
 	Uninitialized bool
 	// Prepare fills the folder of the data before the first start; nil: it is empty.
 	Prepare func(data string) error
+	// Binary is what is run; "": Binary's.
+	Binary string
 	// Host is where the server runs; nil: on this machine's loopback.
 	Host *netns.Host
 }
@@ -139,7 +141,11 @@ func (s *Server) start(address string) error {
 	defer func() { _ = log.Close() }()
 	args := append([]string{"server", "-config=" + config}, s.options.Args...)
 	host := cmp.Or(s.options.Host, new(netns.Host))
-	cmd := host.Command(context.Background(), Binary(s.t), args...)
+	binary := s.options.Binary
+	if binary == "" {
+		binary = Binary(s.t)
+	}
+	cmd := host.Command(context.Background(), binary, args...)
 	cmd.Env, cmd.Stderr = append(Environment(), s.options.Env...), log
 	stdout, err := cmd.StdoutPipe()
 	if err != nil {

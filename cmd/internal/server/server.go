@@ -164,10 +164,14 @@ func (s *Server) openNode(ctx context.Context) error {
 		return errors.Join(err, socket.Close())
 	}
 	s.later(s.peers.port.Close)
+	clock, err := s.control(life)
+	if err != nil {
+		return err
+	}
 	opened, err := cluster.Open(cluster.Config{
 		Dir: storage.Path, NodeID: id, Address: clusterHost(s.cfg.ClusterAddr), LogStore: storage.LogStore,
 		Transport: s.peers.port.RaftTransport(), ReadIndex: s.peers.readIndex, PeerTime: s.peers.time, Knows: func(member string) uint32 { return s.peers.told(member).Commands },
-		Logger: s.log.Logger, Fatal: func(err error) { s.fatal <- err },
+		Clock: clock, Logger: s.log.Logger, Fatal: func(err error) { s.fatal <- err },
 		SnapshotThreshold: storage.SnapshotThreshold, TrailingLogs: storage.TrailingLogs, SnapshotInterval: storage.SnapshotInterval,
 		ElectionTimeout: time.Duration(max(1, storage.PerformanceMultiplier)) * cluster.DefaultElectionTimeout,
 	})

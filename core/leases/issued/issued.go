@@ -11,6 +11,7 @@ import (
 	"github.com/coffer-secrets/coffer/core/mounts"
 	"github.com/coffer-secrets/coffer/core/state"
 	"github.com/coffer-secrets/coffer/core/tokens"
+	"github.com/coffer-secrets/coffer/crash"
 	"github.com/coffer-secrets/coffer/engines"
 )
 
@@ -211,9 +212,11 @@ func (s *Issued) Create(ctx context.Context, store *state.Store, m *Made) (any, 
 func (m *Made) create(ctx context.Context) (any, error) {
 	ctx, cancel := context.WithTimeout(ctx, m.within())
 	defer cancel()
+	crash.Before(crash.Create)
 	data, err := m.grant.Create(ctx, &engines.Granted{
 		ID: m.row.id, Issued: m.row.Issued, Expires: m.row.Expires, Mark: func(name string) string { return markOf(m.marks, m.row, name).String() },
 	})
+	crash.After(crash.Create)
 	if err == nil {
 		err = ctx.Err() // what took too long counts as failed
 	}

@@ -63,13 +63,19 @@ func Start(ctx context.Context, o Options) (*Rig, error) {
 	if o.Database {
 		r.startDatabase(o.Nodes) //nolint:contextcheck // it has time limits of its own
 	}
+	binary, err := harness.ChaosBinary() //nolint:contextcheck // it is built once for all
+	if err != nil {
+		r.Close()
+		return nil, err
+	}
 	options := harness.Options{
+		Binary:  binary,
 		Prepare: o.Prepare,
 		Extra:   fmt.Sprintf("default_max_request_duration = %q\n", patience),
 		// Small, so that nodes that were away need a snapshot.
 		Storage: "snapshot_threshold = 500\ntrailing_logs = 50\nsnapshot_interval = \"2s\"\n",
 	}
-	err := r.tb.try(func() {
+	err = r.tb.try(func() {
 		if r.NoNet == nil {
 			r.cluster = harness.StartClusterOn(r.tb, r.Hosts, options)
 		} else {
@@ -180,6 +186,11 @@ func (r *Rig) Heal() error {
 	for i := range r.Nodes {
 		if r.Up(i) {
 			wrong = append(wrong, r.Resume(i))
+		}
+		if err := r.rightClock(i); err != nil && r.Up(i) {
+			wrong = append(wrong, err)
+		}
+		if r.Up(i) {
 			continue
 		}
 		r.mu.Lock()
