@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -194,6 +195,7 @@ func (s *Issued) start(ctx context.Context, store *state.Store, workers *sync.Wa
 			r := &run{target: q}
 			for s.undo(ctx, store, r) {
 			}
+			r.wait()
 		})
 	}
 	return err
@@ -252,52 +254,99 @@ func (s *Issued) got(t target, ok bool, now time.Time) {
 // run is a worker's way through a queue.
 type run struct {
 	target target
-	// from is up to where all has been removed: what is left of that in the store
-	// need not be passed over for every batch.
+	// from is up to where all has been removed, or is being: what is left of that in
+	// the store need not be passed over for every batch.
 	from []byte
+	// settling tells how the commit of a batch went that goes on while the target
+	// undoes the next one; nil if there is none.
+	settling chan bool
+}
+
+// wait waits for the commit that goes on, and reports whether it did well.
+func (w *run) wait() bool {
+	if w.settling == nil {
+		return true
+	}
+	ok := <-w.settling
+	if w.settling = nil; !ok {
+		w.from = nil
+	}
+	return ok
+}
+
+// next reads a batch of a queue.
+func (s *Issued) next(store *state.Store, way *run) (some []*row, held bool, mount *mounts.Mounted, err error) {
+	err = store.Local(func(tx *state.Tx) (err error) {
+		if some, held, err = s.first(tx, way); err == nil && len(some) > 0 {
+			mount, err = s.mount(tx, some[0].Mount)
+		}
+		return err
+	})
+	return some, held, mount, err
 }
 
 // undo undoes a batch of a queue, and reports whether to go on with it.
 func (s *Issued) undo(ctx context.Context, store *state.Store, way *run) bool {
 	t := way.target
-	var some []*row
-	var mount *mounts.Mounted
-	began, held := store.Now(), false
-	err := store.Local(func(tx *state.Tx) (err error) {
-		if some, held, err = s.first(tx, way); err == nil && len(some) == 0 && way.from != nil {
-			way.from = nil // something may have come in before it
-			some, held, err = s.first(tx, way)
-		}
-		if err == nil && len(some) > 0 {
-			mount, err = s.mount(tx, some[0].Mount)
-		}
-		return err
-	})
+	began := store.Now()
+	some, held, mount, err := s.next(store, way)
+	if err == nil && len(some) == 0 && way.from != nil && way.wait() {
+		way.from = nil // something may have come in before it
+		some, held, mount, err = s.next(store, way)
+	}
 	if err == nil && len(some) == 0 || ctx.Err() != nil {
 		if held {
 			s.rest(t, began.Add(heldPause))
 		}
 		return false
 	}
-	var failed []error
+	b := &batched{some: some, began: began, err: err}
 	if err == nil {
-		failed = s.ask(ctx, store, mount, some)
+		b.failed = s.ask(ctx, store, mount, some)
 		if ctx.Err() != nil {
 			return false // what ended with the lead tells nothing of the target
 		}
-		s.stats.undone(some[0].Mount, len(some), failed)
+		s.stats.undone(some[0].Mount, len(some), b.failed)
+	}
+	if !way.wait() {
+		return false
+	}
+	if err != nil || len(some) < undoBatch || slices.ContainsFunc(b.failed, isError) {
+		return s.conclude(ctx, store, t, b)
+	}
+	way.from = append(some[len(some)-1].place(), 0)
+	way.settling = make(chan bool, 1)
+	go func(done chan<- bool) { done <- s.conclude(ctx, store, t, b) }(way.settling)
+	return true
+}
+
+// batched are some leases that an engine was asked to undo, and how it went.
+type batched struct {
+	some   []*row
+	began  time.Time
+	failed []error
+	// err is why it was not even asked.
+	err error
+}
+
+// conclude commits how a batch went, and reports whether to go on with its target.
+func (s *Issued) conclude(ctx context.Context, store *state.Store, t target, b *batched) bool {
+	err := b.err
+	if err == nil {
 		crash.Before(crash.Settle)
-		_, err = store.Update(ctx, func(tx *state.Tx) error { return s.settled(tx, some, failed, began) })
+		_, err = store.Update(ctx, func(tx *state.Tx) error { return s.settled(tx, b.some, b.failed, b.began) })
 		crash.After(crash.Settle)
 	}
 	if err != nil && ctx.Err() == nil {
 		s.deps.Log.Warn("a lease could not be undone and will be tried again", "error", err, "cause", errors.Unwrap(err))
 	}
 	// A single lease that fails waits by itself; several may be the target.
-	ok := err == nil && (len(failed) < 2 || anyDone(failed))
+	ok := err == nil && (len(b.failed) < 2 || anyDone(b.failed))
 	s.got(t, ok, store.Now())
 	return ok
 }
+
+func isError(err error) bool { return err != nil }
 
 func anyDone(failed []error) bool {
 	for _, err := range failed {
@@ -381,7 +430,7 @@ func (s *Issued) ask(ctx context.Context, store *state.Store, mount *mounts.Moun
 // settled removes what is undone, and puts what is not at the end of its queue.
 func (s *Issued) settled(tx *state.Tx, some []*row, failed []error, began time.Time) error {
 	for i, was := range some {
-		r, err := load(tx, was.id)
+		r, err := was.anew(tx)
 		if err != nil {
 			return err
 		}
