@@ -164,7 +164,7 @@ const sealShamir = "shamir"
 
 // New returns the core of a node, sealed. ctx bounds its background work.
 func New(ctx context.Context, cfg Config) (*Core, error) {
-	if _, err := mounts.New(cfg.Engines, cfg.Limits); err != nil {
+	if _, err := mounts.New(cfg.Engines, cfg.Limits, nil); err != nil {
 		return nil, err
 	}
 	cfg.Audit.Logger = cfg.Logger

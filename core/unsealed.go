@@ -110,12 +110,19 @@ func newUnsealed(c *Core, keyring *seal.Keyring) (*Unsealed, error) {
 		Leases: leases.New(u.tokens.Leases(), u.issued), Issued: u.issued, Logs: c.cfg.Logs, RotateRoot: u.rotateRoot,
 		Routes: slices.Concat(u.mfaRoutes(), u.togetherRoutes(), u.issued.Routes(), u.quotas.Routes(mounted), u.belongs.pilot.Routes()),
 	}))
-	if u.mounts, err = mounts.New(list, c.cfg.Limits); err != nil {
+	if u.mounts, err = mounts.New(list, c.cfg.Limits, u.vouch); err != nil {
 		u.audit.Close()
 		barrier.Close()
 		return nil, engines.Internal(err)
 	}
 	return u, nil
+}
+
+// vouch gives what makes tokens by which others know a mount.
+func (u *Unsealed) vouch(class engines.Class, accessor string) func(ctx context.Context, audience string, ttl time.Duration) (string, error) {
+	return func(ctx context.Context, audience string, ttl time.Duration) (string, error) {
+		return u.oidc.MountToken(ctx, u.store, oidc.MountClaims{Class: class, Accessor: accessor, Audience: audience, TTL: ttl})
+	}
 }
 
 // entityGone passes on, or ends, what an entity leaves.

@@ -69,6 +69,11 @@ type Mount struct {
 	MaxTTL     time.Duration
 	// Lockout are the rules for locking users out, as the mount was tuned.
 	Lockout map[string]string
+	// Token makes a token by which an audience knows the mount, and verifies it with
+	// the published keys of identity tokens; it is good for so long. It must not be
+	// called inside of a transaction, and is good until the node is sealed. It is nil
+	// where there are no such tokens.
+	Token func(ctx context.Context, audience string, ttl time.Duration) (string, error)
 }
 
 // Operation is what a caller asks to be done with a path.

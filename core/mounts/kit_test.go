@@ -53,12 +53,12 @@ func TestOneOfManyGetsAPath(t *testing.T) {
 func TestEngineListsAreChecked(t *testing.T) {
 	t.Parallel()
 	e := login()
-	if _, err := mounts.New([]*engines.Engine{e, e}, mounts.Limits{}); err == nil {
+	if _, err := mounts.New([]*engines.Engine{e, e}, mounts.Limits{}, nil); err == nil {
 		t.Error("an engine listed twice is no error")
 	}
 	nameless := login()
 	nameless.Type = ""
-	if _, err := mounts.New([]*engines.Engine{nameless}, mounts.Limits{}); err == nil {
+	if _, err := mounts.New([]*engines.Engine{nameless}, mounts.Limits{}, nil); err == nil {
 		t.Error("an engine without a name is no error")
 	}
 }

@@ -1,12 +1,14 @@
 package mounts
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"sort"
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/coffer-secrets/coffer/core/state"
 	"github.com/coffer-secrets/coffer/engines"
@@ -80,15 +82,20 @@ func (r *Router) conflict(path string) (*Mounted, bool) {
 type Mounts struct {
 	engines map[string]*engines.Engine
 	limits  Limits
+	vouch   Vouch
 	current atomic.Pointer[Router]
 
 	mu     sync.Mutex
 	tables map[string]*schema.Compiled
 }
 
-// New returns the mounts of a system with these engines.
-func New(list []*engines.Engine, limits Limits) (*Mounts, error) {
-	m := &Mounts{engines: make(map[string]*engines.Engine), limits: limits, tables: make(map[string]*schema.Compiled)}
+// Vouch gives what makes tokens of a mount (engines.Mount.Token).
+type Vouch func(class engines.Class, accessor string) func(ctx context.Context, audience string, ttl time.Duration) (string, error)
+
+// New returns the mounts of a system with these engines. Nil for vouch gives none
+// of them tokens.
+func New(list []*engines.Engine, limits Limits, vouch Vouch) (*Mounts, error) {
+	m := &Mounts{engines: make(map[string]*engines.Engine), limits: limits, vouch: vouch, tables: make(map[string]*schema.Compiled)}
 	for _, e := range list {
 		name := engineName(e.Class, e.Type)
 		if e.Type == "" || m.engines[name] != nil {
@@ -171,6 +178,9 @@ func (m *Mounts) mounted(e Entry) (*Mounted, error) {
 		return nil, engines.Internal(err)
 	}
 	out := &Mounted{Entry: e, Info: e.Engine(m.limits), prefix: prefix}
+	if m.vouch != nil {
+		out.Info.Token = m.vouch(e.Class, e.Accessor)
+	}
 	engine, ok := m.engines[engineName(e.Class, e.Type)]
 	if !ok {
 		out.Engine = &engines.Engine{Type: e.Type, Class: e.Class}

@@ -36,7 +36,7 @@ func newTable(t *testing.T) (*state.Store, *mounts.Mounts) {
 		t.Fatal(err)
 	}
 	t.Cleanup(barrier.Close)
-	m, err := mounts.New([]*engines.Engine{plain()}, mounts.Limits{Default: time.Hour, Max: time.Hour})
+	m, err := mounts.New([]*engines.Engine{plain()}, mounts.Limits{Default: time.Hour, Max: time.Hour}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -55,6 +55,8 @@ type clients struct {
 type opened struct {
 	version uint64
 	api     *api
+	// web is where its credentials are from, if the mount's token gives them.
+	web *web
 }
 
 // maxOpen bounds how many mounts are remembered.
@@ -89,7 +91,33 @@ func (l *clients) of(ctx context.Context, m engines.Mount, c *root) (*api, error
 	known := l.open[m.UUID]
 	l.mu.Unlock()
 	if known != nil && known.version == c.version {
+		if known.web != nil {
+			known.web.use(m)
+		}
 		return known.api, nil
+	}
+	made, err := l.opened(ctx, m, c)
+	if err != nil {
+		return nil, err
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.open) >= maxOpen {
+		clear(l.open)
+	}
+	l.open[m.UUID] = made
+	return made.api, nil
+}
+
+func (l *clients) opened(ctx context.Context, m engines.Mount, c *root) (*opened, error) {
+	out := &opened{version: c.version}
+	if c.Audience != "" {
+		if m.Token == nil {
+			return nil, engines.Invalidf("identity_token_audience: there are no identity tokens here")
+		}
+		out.api, out.web = l.vouched(c)
+		out.web.use(m)
+		return out, nil
 	}
 	made, err := l.make(ctx, c)
 	if err != nil {
@@ -98,13 +126,8 @@ func (l *clients) of(ctx context.Context, m engines.Mount, c *root) (*api, error
 	if c.RoleARN != "" {
 		made = l.assuming(made, c, c.RoleARN, sessionName, "")
 	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if len(l.open) >= maxOpen {
-		clear(l.open)
-	}
-	l.open[m.UUID] = &opened{version: c.version, api: made}
-	return made, nil
+	out.api = made
+	return out, nil
 }
 
 // make opens AWS with the key of config/root, or else with what the node has.

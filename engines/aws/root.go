@@ -41,19 +41,22 @@ type root struct {
 	// version is not in the row; 0 without one.
 	version uint64
 
-	Key               pair      `json:"key"`
-	Region            string    `json:"region,omitempty"`
-	IAMEndpoint       string    `json:"iam_endpoint,omitempty"`
-	STSEndpoint       string    `json:"sts_endpoint,omitempty"`
-	STSRegion         string    `json:"sts_region,omitempty"`
-	FallbackEndpoints []string  `json:"fallback_endpoints,omitempty"`
-	FallbackRegions   []string  `json:"fallback_regions,omitempty"`
-	MaxRetries        int64     `json:"max_retries"`
-	UsernameTemplate  string    `json:"username_template,omitempty"`
-	RoleARN           string    `json:"role_arn,omitempty"`
-	Resting           bool      `json:"resting,omitempty"`
-	Rotated           time.Time `json:"rotated,omitzero"`
-	Rotation          *rotation `json:"rotation,omitempty"`
+	Key               pair     `json:"key"`
+	Region            string   `json:"region,omitempty"`
+	IAMEndpoint       string   `json:"iam_endpoint,omitempty"`
+	STSEndpoint       string   `json:"sts_endpoint,omitempty"`
+	STSRegion         string   `json:"sts_region,omitempty"`
+	FallbackEndpoints []string `json:"fallback_endpoints,omitempty"`
+	FallbackRegions   []string `json:"fallback_regions,omitempty"`
+	MaxRetries        int64    `json:"max_retries"`
+	UsernameTemplate  string   `json:"username_template,omitempty"`
+	RoleARN           string   `json:"role_arn,omitempty"`
+	// Audience is whom the mount's own token is for, if that gives the credentials.
+	Audience string        `json:"audience,omitempty"`
+	TokenTTL time.Duration `json:"token_ttl,omitempty"`
+	Resting  bool          `json:"resting,omitempty"`
+	Rotated  time.Time     `json:"rotated,omitzero"`
+	Rotation *rotation     `json:"rotation,omitempty"`
 	// Lost is the asking for a key after whose end to look for lost ones again.
 	Lost *asked `json:"lost,omitempty"`
 	recurring.Times
@@ -73,8 +76,8 @@ func rootFields() []engines.Field {
 		{Name: "username_template", Help: "How users and sessions are called: text with .DisplayName, .PolicyName, .Type and functions."},
 		{Name: "role_arn", Help: "A role to assume before anything else."},
 		{Name: "disable_automated_rotation", Type: engines.Bool, Default: false, Help: "Do not change it by itself."},
-		{Name: "identity_token_audience", Help: "Must be empty: the nodes' own web identity takes its place."},
-		{Name: "identity_token_ttl", Type: engines.Seconds, Default: time.Hour, Help: "Of no effect without identity_token_audience."},
+		{Name: "identity_token_audience", Help: "Instead of access_key: whom the mount's own identity token is for, with which role_arn is assumed."},
+		{Name: "identity_token_ttl", Type: engines.Seconds, Default: time.Hour, Help: "How long the token is good."},
 	}...)
 }
 
@@ -118,7 +121,7 @@ func readRoot(_ context.Context, _ *engines.Request, tx engines.Tx) (*engines.Re
 		"sts_fallback_endpoints": orEmpty(c.FallbackEndpoints), "sts_fallback_regions": orEmpty(c.FallbackRegions),
 		"max_retries": c.MaxRetries, "username_template": c.UsernameTemplate, "role_arn": c.RoleARN,
 		"rotation_period": int64(c.Period / time.Second), "rotation_schedule": c.Schedule, "rotation_window": int64(c.Window / time.Second),
-		"disable_automated_rotation": c.Resting, "identity_token_audience": "", "identity_token_ttl": 0,
+		"disable_automated_rotation": c.Resting, "identity_token_audience": c.Audience, "identity_token_ttl": int64(c.TokenTTL / time.Second),
 	}}, nil
 }
 
@@ -129,10 +132,7 @@ func writeRoot(_ context.Context, req *engines.Request, tx engines.Tx) (*engines
 		STSEndpoint: v.String("sts_endpoint"), STSRegion: v.String("sts_region"),
 		FallbackEndpoints: v.Strings("sts_fallback_endpoints"), FallbackRegions: v.Strings("sts_fallback_regions"),
 		MaxRetries: v.Int("max_retries"), UsernameTemplate: v.String("username_template"), RoleARN: v.String("role_arn"),
-		Resting: v.Bool("disable_automated_rotation"), Rotated: req.Now,
-	}
-	if v.String("identity_token_audience") != "" {
-		return nil, engines.Invalidf("identity_token_audience has to be empty: it is not offered here")
+		Audience: v.String("identity_token_audience"), TokenTTL: v.Duration("identity_token_ttl"), Resting: v.Bool("disable_automated_rotation"), Rotated: req.Now,
 	}
 	if err := c.Take(v); err != nil {
 		return nil, err
@@ -174,6 +174,7 @@ func (c *root) due(now time.Time) time.Time {
 func (c *root) check() error {
 	for field, text := range map[string]string{
 		"access_key": c.Key.ID, "secret_key": c.Key.Secret, "region": c.Region, "sts_region": c.STSRegion, "role_arn": c.RoleARN,
+		"identity_token_audience": c.Audience,
 	} {
 		if len(text) > maxText {
 			return engines.Invalidf("%s is longer than %d bytes", field, maxText)
@@ -190,7 +191,7 @@ func (c *root) check() error {
 	case !c.None() && c.Key.ID == "":
 		return engines.Invalidf("rotation_period and rotation_schedule: there is no key to change without access_key and secret_key")
 	}
-	if err := c.Check(leastPeriod); err != nil {
+	if err := errors.Join(c.Check(leastPeriod), c.checkWeb()); err != nil {
 		return err
 	}
 	if c.RoleARN != "" {
@@ -202,6 +203,20 @@ func (c *root) check() error {
 		if _, err := c.names(session); err != nil {
 			return engines.Invalidf("%s", err.Error())
 		}
+	}
+	return nil
+}
+
+func (c *root) checkWeb() error {
+	switch {
+	case c.Audience == "":
+		return nil
+	case c.Key.ID != "":
+		return engines.Invalidf("identity_token_audience cannot be given together with access_key")
+	case c.RoleARN == "":
+		return engines.Invalidf("role_arn is missing: it is what the token of identity_token_audience lets assume")
+	case c.TokenTTL < leastPeriod:
+		return engines.Invalidf("identity_token_ttl has to be at least %s", leastPeriod)
 	}
 	return nil
 }

@@ -83,6 +83,7 @@ type Fake struct {
 	keys     map[string]*key
 	denied   map[string]bool
 	tokens   map[string]string // of web identities, and the role that each is for
+	trust    func(token, role string) bool
 	lag      int
 	page     int
 	passed   time.Duration
@@ -210,6 +211,13 @@ func (f *Fake) Web(token, role string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.tokens[token] = role
+}
+
+// Trust has fn say whether the token of a web identity lets assume a role.
+func (f *Fake) Trust(fn func(token, role string) bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.trust = fn
 }
 
 // Instance has the metadata service hand out sessions of a role.

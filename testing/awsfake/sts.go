@@ -102,7 +102,8 @@ func (f *Fake) assumeLocked(arn, name string, role Role, d time.Duration) *key {
 func (f *Fake) web(c *call) (string, error) {
 	arn, name := c.get("RoleArn"), c.get("RoleSessionName")
 	role, ok := f.roles[arn]
-	if !ok || f.tokens[c.get("WebIdentityToken")] != arn {
+	token := c.get("WebIdentityToken")
+	if !ok || f.tokens[token] != arn && (f.trust == nil || !f.trust(token, arn)) {
 		return "", refuse("InvalidIdentityToken", "No OpenIDConnect provider found in your account")
 	}
 	k := f.assumeLocked(arn, name, role, time.Hour)

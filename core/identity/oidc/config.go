@@ -80,6 +80,12 @@ func (o *OIDC) describeIssuer(_ context.Context, _ *engines.Request, tx *state.T
 	if err != nil {
 		return nil, err
 	}
+	return describe(issuer)
+}
+
+// describe is what a verifier of identity tokens reads of their issuer (OpenID
+// Connect Discovery, section 3).
+func describe(issuer string) (*engines.Response, error) {
 	return raw(200, map[string]any{
 		"issuer": issuer, "jwks_uri": issuer + "/.well-known/keys", "id_token_signing_alg_values_supported": algorithms(),
 		"response_types_supported": []string{"id_token"}, "subject_types_supported": []string{"public"},

@@ -139,7 +139,7 @@ func all[T any](tx *state.Tx, dir string) (map[string]*T, error) {
 // Routes are those below identity/.
 func (o *OIDC) Routes() []engines.Route {
 	return slices.Concat(o.configRoutes(), o.keyRoutes(), o.roleRoutes(), o.assignmentRoutes(), o.scopeRoutes(),
-		o.clientRoutes(), o.providerRoutes(), o.flowRoutes())
+		o.clientRoutes(), o.providerRoutes(), o.flowRoutes(), o.mountRoutes())
 }
 
 func field(name string, typ engines.FieldType, help string) engines.Field {
