@@ -34,13 +34,14 @@ type Barrier struct {
 	names   *subtle.AESSIV
 	nameKey []byte // what names reads its keys from
 
-	cache       *namecache.Cache
+	cache       *namecache.Cache // of names to what they are sealed as
+	opened      *namecache.Cache // of sealed components to what they say
 	encryptions atomic.Uint64 // under the active term
 }
 
 // NewBarrier returns a barrier over a copy of k. Close it.
 func NewBarrier(k *Keyring) (*Barrier, error) {
-	b := &Barrier{keyring: k.clone(), cache: namecache.New(nameCacheBytes)}
+	b := &Barrier{keyring: k.clone(), cache: namecache.New(nameCacheBytes), opened: namecache.New(nameCacheBytes)}
 	var err error
 	if b.aeads, err = newAEADs(b.keyring, nil); err != nil {
 		return nil, err
@@ -186,4 +187,5 @@ func (b *Barrier) Close() {
 	clear(b.nameKey)
 	b.aeads, b.names = nil, nil
 	b.cache.Clear()
+	b.opened.Clear()
 }

@@ -88,13 +88,21 @@ func BenchmarkSealName(b *testing.B) {
 func BenchmarkOpenComponent(b *testing.B) {
 	barrier := newBarrier(b, newKeyring(b))
 	parent := sealName(b, barrier, "prefix", "app/prod/")
-	name := sealName(b, barrier, "prefix", "app/prod/eu-west-1")
-	b.ReportAllocs()
-	for b.Loop() {
-		if _, _, _, err := barrier.OpenComponent(parent, name); err != nil {
-			b.Fatal(err)
+	open := func(b *testing.B, names int) {
+		b.Helper()
+		list := make([][]byte, names)
+		for i := range list {
+			list[i] = sealName(b, barrier, "prefix", fmt.Sprintf("app/prod/eu-west-%d", i))
+		}
+		b.ReportAllocs()
+		for i := 0; b.Loop(); i++ {
+			if _, _, _, err := barrier.OpenComponent(parent, list[i%names]); err != nil {
+				b.Fatal(err)
+			}
 		}
 	}
+	b.Run("hot", func(b *testing.B) { open(b, 1000) })
+	b.Run("more than are kept", func(b *testing.B) { open(b, 200_000) })
 }
 
 func BenchmarkSplitCombine(b *testing.B) {

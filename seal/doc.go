@@ -42,6 +42,6 @@
 //
 // Barrier.mu is held for reading during each operation and for writing by
 // Install and Close, so that keys are zeroed only when no one reads them.
-// Shards of the name cache have a mutex each, taken after Barrier.mu and never
+// Shards of the name caches have a mutex each, taken after Barrier.mu and never
 // two at once. Ceremony.mu is taken alone.
 package seal

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/tink-crypto/tink-go/v2/daead/subtle"
@@ -112,7 +113,10 @@ func (b *Barrier) OpenComponent(parent, sealed []byte) (segment string, dir bool
 	if b.closed {
 		return "", false, 0, ErrSealed
 	}
-	return openComponent(b.names, parent, sealed)
+	if !bytes.HasPrefix(sealed, parent) {
+		return "", false, 0, fmt.Errorf("%w: name component", ErrMalformed)
+	}
+	return b.openComponent(len(parent), sealed)
 }
 
 // OpenName returns the path that SealName sealed below prefix; sealed begins
@@ -128,7 +132,7 @@ func (b *Barrier) OpenName(prefix, sealed []byte) (string, error) {
 	}
 	var path strings.Builder
 	for at := len(prefix); at < len(sealed); {
-		segment, dir, n, err := openComponent(b.names, sealed[:at], sealed)
+		segment, dir, n, err := b.openComponent(at, sealed)
 		if err != nil {
 			return "", err
 		}
@@ -157,26 +161,33 @@ func appendComponent(siv *subtle.AESSIV, parent []byte, segment string, dir bool
 	return append(binary.BigEndian.AppendUint16(parent, length), sealed...), nil
 }
 
-func openComponent(siv *subtle.AESSIV, parent, sealed []byte) (segment string, dir bool, n int, err error) {
-	if !bytes.HasPrefix(sealed, parent) || len(sealed)-len(parent) < minComponent {
+// openComponent opens the component that follows the first at bytes of a name. A
+// component that was opened before under the same parent need not be proven
+// again: it is the same text.
+func (b *Barrier) openComponent(at int, sealed []byte) (segment string, dir bool, n int, err error) {
+	if len(sealed)-at < minComponent {
 		return "", false, 0, fmt.Errorf("%w: name component", ErrMalformed)
 	}
-	rest := sealed[len(parent):]
-	length := binary.BigEndian.Uint16(rest)
+	length := binary.BigEndian.Uint16(sealed[at:])
 	dir = length&dirBit != 0
 	n = componentHeader + int(length&^dirBit)
-	if n < minComponent || n > maxComponent || n > len(rest) {
+	if n < minComponent || n > maxComponent || n > len(sealed)-at {
 		return "", false, 0, fmt.Errorf("%w: name component length", ErrMalformed)
 	}
-	var buf [256]byte
-	ad := append(append(buf[:0], parent...), leafMark)
-	if dir {
-		ad[len(parent)] = dirMark
+	var buf [512]byte
+	key := append(binary.AppendUvarint(buf[:0], uint64(at)), sealed[:at+n]...) // #nosec G115 -- a length
+	if segment, ok := b.opened.Text(key); ok {
+		return segment, dir, n, nil
 	}
-	plain, err := siv.DecryptDeterministically(rest[componentHeader:n], ad)
+	ad := append(slices.Clone(sealed[:at]), leafMark)
+	if dir {
+		ad[at] = dirMark
+	}
+	plain, err := b.names.DecryptDeterministically(sealed[at+componentHeader:at+n], ad)
 	if err != nil {
 		return "", false, 0, ErrCorrupt
 	}
+	b.opened.Offer(key, plain)
 	return string(plain), dir, n, nil
 }
 

@@ -131,6 +131,33 @@ func TestEnumerateChildren(t *testing.T) {
 	}
 }
 
+// TestOpenedBefore: what has been opened is remembered for just those bytes below
+// just that parent.
+func TestOpenedBefore(t *testing.T) {
+	t.Parallel()
+	b := newBarrier(t, newKeyring(t))
+	parent, name := sealName(t, b, "p", "dir/"), sealName(t, b, "p", "dir/leaf")
+	for range 2 {
+		if segment, dir, n, err := b.OpenComponent(parent, name); segment != "leaf" || dir || n != len(name)-len(parent) || err != nil {
+			t.Errorf("opened %q, %v, %d, %v", segment, dir, n, err)
+		}
+		if path, err := b.OpenName([]byte("p"), name); path != "dir/leaf" || err != nil {
+			t.Errorf("opened %q, %v", path, err)
+		}
+	}
+	for i := len(parent) + 2; i < len(name); i++ {
+		other := bytes.Clone(name)
+		other[i] ^= 1
+		if segment, _, _, err := b.OpenComponent(parent, other); !errors.Is(err, seal.ErrCorrupt) {
+			t.Errorf("with byte %d changed: %q, %v", i, segment, err)
+		}
+	}
+	b.Close()
+	if _, _, _, err := b.OpenComponent(parent, name); !errors.Is(err, seal.ErrSealed) {
+		t.Errorf("a sealed barrier: %v", err)
+	}
+}
+
 func TestSealSegment(t *testing.T) {
 	t.Parallel()
 	b := newBarrier(t, newKeyring(t))

@@ -2,6 +2,7 @@ package namecache
 
 import (
 	"hash/maphash"
+	"math/rand/v2"
 	"sync"
 )
 
@@ -11,6 +12,9 @@ const (
 	// entryOverhead estimates what an entry takes beside its bytes: two
 	// headers, a map cell and allocator rounding.
 	entryOverhead = 128
+
+	// oneIn is of how many offered entries a full cache takes one.
+	oneIn = 16
 )
 
 // A Cache is safe for concurrent use.
@@ -53,27 +57,45 @@ func (c *Cache) shard(key []byte) *shard {
 
 // Get returns a copy of the value of key.
 func (c *Cache) Get(key []byte) ([]byte, bool) {
-	s := c.shard(key)
-	s.mu.Lock()
-	i, ok := s.index[string(key)]
+	value, ok := c.Text(key)
 	if !ok {
-		s.mu.Unlock()
 		return nil, false
 	}
-	s.ring[i].hot = true
-	value := s.ring[i].value
-	s.mu.Unlock()
 	return []byte(value), true
+}
+
+// Text is Get without a copy.
+func (c *Cache) Text(key []byte) (string, bool) {
+	s := c.shard(key)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	i, ok := s.index[string(key)]
+	if !ok {
+		return "", false
+	}
+	s.ring[i].hot = true
+	return s.ring[i].value, true
 }
 
 // Put remembers a copy of value for key. A key has one value for ever: if it is
 // known, Put does nothing. What is larger than a shard is not kept.
-func (c *Cache) Put(key, value []byte) {
-	e := entry{key: string(key), value: string(value)}
+func (c *Cache) Put(key, value []byte) { c.put(key, value, false) }
+
+// Offer is Put for what comes in long rows: once the cache is full, it takes only
+// one in oneIn, so that a row that is longer than the cache finds some of itself
+// the next time, and not each entry gone just before it is asked for.
+func (c *Cache) Offer(key, value []byte) { c.put(key, value, true) }
+
+func (c *Cache) put(key, value []byte, offered bool) {
 	s := c.shard(key)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if _, ok := s.index[e.key]; ok || e.cost() > s.limit {
+	cost := len(key) + len(value) + entryOverhead
+	if cost > s.limit || offered && s.used+cost > s.limit && rand.Uint32N(oneIn) != 0 { // #nosec G404 -- no secret
+		return
+	}
+	e := entry{key: string(key), value: string(value)}
+	if _, ok := s.index[e.key]; ok {
 		return
 	}
 	for s.used+e.cost() > s.limit {

@@ -153,3 +153,28 @@ func BenchmarkGet(b *testing.B) {
 		}
 	})
 }
+
+// TestLongRows: a row that is longer than the cache, asked for again and again,
+// finds a part of itself, and the cache keeps its bound.
+func TestLongRows(t *testing.T) {
+	t.Parallel()
+	const limit, row = 256 << 10, 10_000
+	c := namecache.New(limit)
+	found := 0
+	for range 4 {
+		found = 0
+		for i := range row {
+			if has(t, c, i) {
+				found++
+				continue
+			}
+			c.Offer(fmt.Appendf(nil, "key%d", i), fmt.Appendf(nil, "value%d", i))
+		}
+		if c.Bytes() > limit {
+			t.Fatalf("%d bytes, limit %d", c.Bytes(), limit)
+		}
+	}
+	if fits := limit / 150; found < fits/2 {
+		t.Errorf("of a row of %d, %d were found; some %d fit", row, found, fits)
+	}
+}
