@@ -82,8 +82,8 @@ func (c *Cache) Text(key []byte) (string, bool) {
 func (c *Cache) Put(key, value []byte) { c.put(key, value, false) }
 
 // Offer is Put for what comes in long rows: once the cache is full, it takes only
-// one in oneIn, so that a row that is longer than the cache finds some of itself
-// the next time, and not each entry gone just before it is asked for.
+// one in oneIn, so that a row that is longer than the cache neither pays for the
+// keeping of each entry nor drives out all others.
 func (c *Cache) Offer(key, value []byte) { c.put(key, value, true) }
 
 func (c *Cache) put(key, value []byte, offered bool) {
