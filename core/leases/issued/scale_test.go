@@ -195,3 +195,42 @@ func BenchmarkEndingLeases(b *testing.B) {
 		b.ReportMetric(float64(busy)/float64(idle), "p99-ratio")
 	}
 }
+
+// failovers returns the median of how long a write by way of another node took
+// when its leader was cut off.
+func failovers(b *testing.B, c *kit.Cluster) time.Duration {
+	b.Helper()
+	var took []time.Duration
+	for range 9 {
+		lost := c.Leader()
+		other := c.Followers()[0]
+		c.Cut(lost, true)
+		began := time.Now()
+		eventually(b, "another leads", func() bool {
+			return other.Do(kit.Request{Method: http.MethodPut, Path: "secret/a", Body: body{"a": "b"}}).Status == http.StatusNoContent
+		})
+		took = append(took, time.Since(began))
+		c.Cut(lost, false)
+	}
+	slices.Sort(took)
+	return took[len(took)/2]
+}
+
+// BenchmarkFailoverWithLeases compares three nodes with many leases with the same
+// without any, when leaders are lost.
+func BenchmarkFailoverWithLeases(b *testing.B) {
+	p := newPlace()
+	c := kit.NewCluster(b, 3, kit.Engines(filler(p)))
+	s := c.Leader()
+	mount(s)
+	s.Mount("secret", "kv", nil)
+	for b.Loop() {
+		bare, heap := failovers(b, c), heapMB()
+		fill(c.Leader(), *manyLeases, "24h")
+		full := failovers(b, c)
+		b.ReportMetric(float64(bare.Milliseconds()), "bare-ms")
+		b.ReportMetric(float64(full.Milliseconds()), "full-ms")
+		b.ReportMetric(float64(full)/float64(bare), "failover-ratio")
+		b.ReportMetric((heapMB()-heap)/float64(len(c.Nodes)), "more-MB-a-node")
+	}
+}
