@@ -18,8 +18,10 @@ import (
 const (
 	// togetherPath is where several operations are asked for at once.
 	togetherPath = "sys/transaction"
-	// maxParts is how many there may be.
-	maxParts = 128
+	// maxParts is how many there may be, and maxAnswers how many bytes they may be
+	// answered with together.
+	maxParts   = 128
+	maxAnswers = 8 << 20
 )
 
 // part is one of several operations that one request asks for.
@@ -125,7 +127,7 @@ func (u *Unsealed) together(ctx context.Context, tx *state.Tx) (*engines.Respons
 	if !ok || len(whole.parts) == 0 {
 		return nil, engines.Invalidf("operations: expected an array of objects")
 	}
-	all := make(answer.Several, 0, len(whole.parts))
+	all, size := make(answer.Several, 0, len(whole.parts)), 0
 	for i, p := range whole.parts {
 		var err error
 		if p.out, err = u.part(ctx, tx, whole, p.decoded); err != nil {
@@ -136,7 +138,14 @@ func (u *Unsealed) together(ctx context.Context, tx *state.Tx) (*engines.Respons
 		}
 		one := answer.Part{Missing: p.out.Missing}
 		if env := p.out.Envelope; env != nil {
-			one.Data, one.Warnings = env.Data, env.Warnings
+			if one.Warnings = env.Warnings; env.Data != nil {
+				if one.Data, err = answer.AppendValue(nil, env.Data); err != nil {
+					return nil, err
+				}
+			}
+		}
+		if size += len(one.Data); size > maxAnswers {
+			return nil, engines.Errorf(engines.KindTooLarge, "the answers are larger than the limit of %d bytes: ask for fewer at once", maxAnswers)
 		}
 		all = append(all, one)
 	}

@@ -136,6 +136,26 @@ path "kv/data/*" { capabilities = ["read"] }`)
 	unchanged(t, s)
 }
 
+// TestTogetherIsBounded: neither what is written nor what is read grows beyond
+// limits that the error tells.
+func TestTogetherIsBounded(t *testing.T) {
+	t.Parallel()
+	s := kvServer(t)
+	s.Put("kv/data/large", value(strings.Repeat("x", 1000<<10)))
+	var reads, writes []body
+	for i := range 9 {
+		reads = append(reads, op("read", "kv/data/large", nil))
+		writes = append(writes, op("update", fmt.Sprintf("kv/data/w%d", i), value(strings.Repeat("x", 1000<<10))))
+	}
+	must(t, s.Do(together("", reads[:8]...)))
+	refused(t, s.Do(together("", reads...)), http.StatusRequestEntityTooLarge, "larger than the limit of 8388608 bytes: ask for fewer")
+	must(t, s.Do(together("", writes[:3]...)))
+	refused(t, s.Do(together("", writes[3:]...)), http.StatusRequestEntityTooLarge, "operation 5: the request changes more than fits one transaction")
+	if r := s.Do(kit.Request{Path: "kv/data/w3"}); r.Status != http.StatusNotFound {
+		t.Errorf("a part was written: %d", r.Status)
+	}
+}
+
 // TestTogetherIsSeenWhole: no reader sees a part, and no other's write comes
 // between what is read and what is written.
 func TestTogetherIsSeenWhole(t *testing.T) {

@@ -36,13 +36,10 @@ func TestParse(t *testing.T) {
 
 func TestSeveral(t *testing.T) {
 	t.Parallel()
-	s := answer.Several{{Data: map[string]any{"k": 1}}, {}, {Missing: true}, {Data: []int{1}, Missing: true, Warnings: []string{"w"}}}
+	s := answer.Several{{Data: json.RawMessage(`{"k":1}`)}, {}, {Missing: true}, {Data: json.RawMessage(`[1]`), Missing: true, Warnings: []string{"w"}}}
 	text, err := s.AppendJSON(nil)
 	const want = `{"operations":[{"data":{"k":1}},{},{"missing":true},{"data":[1],"missing":true,"warnings":["w"]}]}`
 	if err != nil || string(text) != want {
 		t.Errorf("wrote %s, %v, want %s", text, err, want)
-	}
-	if _, err := (answer.Several{{Data: func() {}}}).AppendJSON(nil); err == nil {
-		t.Error("what has no form was written")
 	}
 }

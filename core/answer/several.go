@@ -1,8 +1,11 @@
 package answer
 
+import "encoding/json"
+
 // Part is what one of several operations of a request is answered.
 type Part struct {
-	Data     any
+	// Data is valid JSON, or nothing.
+	Data     json.RawMessage
 	Warnings []string
 	// Missing says that what was asked for is not there.
 	Missing bool
@@ -21,24 +24,26 @@ func (s Several) AppendJSON(dst []byte) (_ []byte, err error) {
 			dst = append(dst, ',')
 		}
 		dst = append(dst, '{')
-		for _, member := range []struct {
-			name  string
-			value any
-			has   bool
-		}{
-			{`"data":`, p.Data, p.Data != nil}, {`"missing":`, true, p.Missing}, {`"warnings":`, p.Warnings, len(p.Warnings) > 0},
-		} {
-			if !member.has {
-				continue
-			}
-			if dst[len(dst)-1] != '{' {
-				dst = append(dst, ',')
-			}
-			if dst, err = AppendValue(append(dst, member.name...), member.value); err != nil {
+		if len(p.Data) > 0 {
+			dst = append(append(dst, `"data":`...), p.Data...)
+		}
+		if p.Missing {
+			dst = append(comma(dst), `"missing":true`...)
+		}
+		if len(p.Warnings) > 0 {
+			if dst, err = AppendValue(append(comma(dst), `"warnings":`...), p.Warnings); err != nil {
 				return nil, err
 			}
 		}
 		dst = append(dst, '}')
 	}
 	return append(dst, "]}"...), nil
+}
+
+// comma separates the next member of an object that has been begun.
+func comma(dst []byte) []byte {
+	if dst[len(dst)-1] == '{' {
+		return dst
+	}
+	return append(dst, ',')
 }
