@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/coffer-secrets/coffer/engines"
@@ -216,6 +217,13 @@ func (c *connection) check() error {
 	return db.Close()
 }
 
+// placeholder finds what looks like one of the placeholders of statements. One that
+// is not filled in would make a user called by it, whom no lease is for.
+var (
+	placeholder  = regexp.MustCompile(`\{\{\s*(\w+)\s*\}\}`)                            //nolint:gochecknoglobals // a constant
+	placeholders = []string{"name", "username", "password", "expiration", "public_key"} //nolint:gochecknoglobals // a constant
+)
+
 func checkStatements(p *Plugin, field string, statements []string) error {
 	size := 0
 	for _, text := range statements {
@@ -223,6 +231,11 @@ func checkStatements(p *Plugin, field string, statements []string) error {
 	}
 	if size > maxStatements || len(statements) > maxList {
 		return engines.Invalidf("%s take at most %d bytes", field, maxStatements)
+	}
+	for _, found := range placeholder.FindAllStringSubmatch(strings.Join(statements, "\n"), -1) {
+		if !slices.Contains(placeholders, found[1]) {
+			return engines.Invalidf("%s: there is no placeholder %s: there are %q", field, found[0], placeholders)
+		}
 	}
 	if err := p.Check(statements); err != nil {
 		return engines.Invalidf("%s: %s", field, err.Error())

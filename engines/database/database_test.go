@@ -122,7 +122,7 @@ func TestRefusals(t *testing.T) {
 		"database/creds/unknown":   {http.StatusBadRequest, "unknown role"},
 		"database/creds/other":     {http.StatusBadRequest, "not an allowed role"},
 		"database/creds/app-wrong": {http.StatusBadGateway, `role \"nothing\" does not exist`},
-		"database/creds/app-away":  {http.StatusBadGateway, "cannot be used"},
+		"database/creds/app-away":  {http.StatusBadGateway, "cannot be used: no connection to it can be made: nothing listens there"},
 	} {
 		r := s.Do(kit.Request{Path: path})
 		if r.Status != want.status || !strings.Contains(string(r.Raw), want.text) {
@@ -146,6 +146,7 @@ func TestRefusals(t *testing.T) {
 		"a loop":            {"username_template": "{{ range 9 }}x{{ end }}{{ random 20 }}"},
 		"a wide printf":     {"username_template": `{{ printf "%999999d" 1 }}{{ random 20 }}`},
 		"another function":  {"username_template": `{{ html "x" }}{{ random 20 }}`},
+		"no placeholder":    {"root_rotation_statements": `ALTER ROLE "{{user}}" PASSWORD '{{password}}'`},
 		"open quotes":       {"root_rotation_statements": `ALTER ROLE "{{name}}`},
 		"unquoted password": {"root_rotation_statements": `SELECT 'x', $$ {{password}}`},
 	} {
@@ -155,6 +156,11 @@ func TestRefusals(t *testing.T) {
 		}
 	}
 	s.Must(http.StatusNotFound, kit.Request{Path: "database/config/bad"})
+	s.Must(http.StatusBadRequest, kit.Request{Method: http.MethodPut, Path: "database/roles/app-bad", Body: body{"db_name": "orders-db", "creation_statements": `CREATE ROLE "{{nam}}"`}})
+	s.Put("database/roles/app-good", body{"db_name": "orders-db", "creation_statements": creation + `SELECT '{{1,2}}'::int[], '{{"{{ name }}"}}'::text[]`})
+	if c := creds(s, "app-good"); !logsIn(t, c.user, c.password) {
+		t.Error("braces of arrays are not left alone")
+	}
 }
 
 func TestSettings(t *testing.T) {

@@ -2,6 +2,10 @@ package database
 
 import (
 	"context"
+	"crypto/x509"
+	"errors"
+	"net"
+	"syscall"
 	"time"
 
 	"github.com/coffer-secrets/coffer/engines"
@@ -85,6 +89,30 @@ func (r *Refusal) Error() string { return r.Text }
 
 // Unreached says that there was no connection, and so nothing was done.
 type Unreached struct{ Text string }
+
+// Unreachable says why no connection can be made, as far as the error tells that
+// without telling of what was sent.
+func Unreachable(err error) *Unreached {
+	var name *net.DNSError
+	var slow net.Error
+	var authority x509.UnknownAuthorityError
+	var host x509.HostnameError
+	var invalid x509.CertificateInvalidError
+	why := ""
+	switch {
+	case errors.As(err, &authority), errors.As(err, &host), errors.As(err, &invalid):
+		why = ": it shows a certificate that is not trusted, or for another name"
+	case errors.As(err, &name):
+		why = ": the name of its host cannot be looked up"
+	case errors.Is(err, syscall.ECONNREFUSED):
+		why = ": nothing listens there"
+	case errors.Is(err, syscall.EHOSTUNREACH), errors.Is(err, syscall.ENETUNREACH):
+		why = ": there is no way to its host"
+	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &slow) && slow.Timeout():
+		why = ": it does not answer in time"
+	}
+	return &Unreached{Text: "no connection to it can be made" + why}
+}
 
 // Error returns what stood in the way. It holds no passwords.
 func (u *Unreached) Error() string { return u.Text }

@@ -277,7 +277,7 @@ func (s *server) explain(err error, password string) error {
 	case errors.Is(err, context.Canceled):
 		return context.Canceled
 	case errors.As(err, &connecting):
-		return &database.Unreached{Text: "no connection to it can be made"}
+		return database.Unreachable(err)
 	case errors.Is(err, context.DeadlineExceeded), pgconn.Timeout(err):
 		return errors.New("it did not answer in time")
 	}

@@ -45,13 +45,13 @@ func (s *server) dialOne(ctx context.Context, password string) (net.Conn, error)
 	defer cancel()
 	conn, err := new(net.Dialer).DialContext(ctx, "tcp", s.address)
 	if err != nil {
-		return nil, &database.Unreached{Text: "no connection to it can be made"}
+		return nil, database.Unreachable(err)
 	}
 	if s.tls != nil {
 		over := tls.Client(conn, s.tls)
 		if err := over.HandshakeContext(ctx); err != nil {
 			_ = conn.Close()
-			return nil, &database.Unreached{Text: "no TLS connection to it can be made"}
+			return nil, database.Unreachable(err)
 		}
 		conn = over
 	}
