@@ -335,11 +335,12 @@ func (e *engine) staticDue(ctx context.Context, r *engines.Reach, name string) e
 	if err != nil {
 		return err
 	}
-	if s == nil || r.Now().Before(s.due(r.Now())) {
+	now := r.Now()
+	if s == nil || now.Before(s.due(now)) {
 		return r.Change(ctx, func(tx engines.Tx) error { return again(tx, name, r.Now()) })
 	}
 	w := &work{e: e, r: r, name: name, s: s, c: c}
-	if !s.wanted(r.Now()) {
+	if !s.wanted(now) {
 		return w.lookAgain(ctx)
 	}
 	if err = w.rotate(ctx); err != nil && s.Current == nil && engines.KindOf(err) == engines.KindInvalid {
