@@ -43,10 +43,19 @@ func TestReconcileUsers(t *testing.T) {
 	s.Put("sys/leases/revoke", body{"lease_id": kept.Text("lease_id")})
 }
 
-// TestReconcileUsersOfRedis is TestReconcileUsers for Redis.
-func TestReconcileUsersOfRedis(t *testing.T) {
+// TestReconcileUsersOfOthers is TestReconcileUsers for Redis and MariaDB.
+func TestReconcileUsersOfOthers(t *testing.T) {
 	t.Parallel()
-	at := targets.Start(t, targets.Kinds()["Redis"])
+	for kind, other := range map[string]string{"Redis": "V_OTHER_(~coffer:1:2:3)", "MariaDB": "v-other-(~coffer:1:2:3)"} {
+		t.Run(kind, func(t *testing.T) {
+			t.Parallel()
+			reconciled(t, targets.Start(t, targets.Kinds()[kind]), other)
+		})
+	}
+}
+
+func reconciled(t *testing.T, at *targets.Target, other string) {
+	t.Helper()
 	clock := kit.NewClock()
 	s := kit.New(t, kit.At(clock))
 	s.Mount("database", "database", nil)
@@ -57,7 +66,7 @@ func TestReconcileUsersOfRedis(t *testing.T) {
 	unmarked := creds(s, "app")
 	s.Put("database/config/re", body{"mark_users": true})
 	kept, lost := creds(s, "app"), creds(s, "app")
-	at.Owner(t, "V_OTHER_(~coffer:1:2:3)")
+	at.Owner(t, other)
 	s.Put("sys/leases/revoke-force/"+unmarked.lease, nil)
 	s.Put("sys/leases/revoke-force/"+lost.lease, nil)
 	clock.Advance(30 * time.Minute)
@@ -65,7 +74,7 @@ func TestReconcileUsersOfRedis(t *testing.T) {
 	if fmt.Sprintf("%v %v %v", got.At("data", "found"), got.At("data", "others"), got.At("data", "removed")) != "2 0 1" || !slices.Equal(got.Strings("data", "unleased_names"), []string{lost.user}) {
 		t.Errorf("told %s", got.Raw)
 	}
-	if at.LogsIn(t, lost.user, lost.password) || !at.LogsIn(t, kept.user, kept.password) || !slices.Contains(at.Made(t), unmarked.user) || !slices.Contains(at.Made(t), "V_OTHER_(~coffer:1:2:3)") {
+	if at.LogsIn(t, lost.user, lost.password) || !at.LogsIn(t, kept.user, kept.password) || !slices.Contains(at.Made(t), unmarked.user) || !slices.Contains(at.Made(t), other) {
 		t.Error("others than the one that no lease is for were removed, or it was not")
 	}
 }

@@ -54,6 +54,7 @@ func fields() []engines.Field {
 		{Name: "tls_certificate_key", Type: engines.String, Secret: true, Help: "Certificate to show to the server and its key, in PEM"},
 		{Name: "tls_server_name", Type: engines.String, Help: "Name that the server's certificate has to be for, instead of the host"},
 		{Name: "tls_skip_verify", Type: engines.Bool, Help: "Take any certificate of the server"},
+		{Name: optionMark, Type: engines.Bool, Help: "Keep a mark of each user who is made in the table coffer.users, by which sys/leases/reconcile finds those left behind."},
 	}
 }
 
@@ -64,6 +65,8 @@ type server struct {
 	db       *sql.DB
 	// good is the password that was taken last.
 	good atomic.Int64
+	// table says that the table of marks is there.
+	table atomic.Bool
 }
 
 // The user and the password stand in the URL as these while it is parsed.

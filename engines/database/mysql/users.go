@@ -38,7 +38,11 @@ func (s *server) Create(ctx context.Context, u *database.User) error {
 	if err != nil {
 		return err
 	}
-	err = s.alone(ctx, u.Name, u.Password, text)
+	mark, err := s.mark(ctx, u)
+	if err != nil {
+		return err
+	}
+	err = s.alone(ctx, u.Name, u.Password, mark+text)
 	var refused *database.Refusal
 	if !errors.As(err, &refused) {
 		return err
@@ -322,7 +326,7 @@ func (s *server) byStatements(ctx context.Context, u *database.User) error {
 	if _, err := s.db.ExecContext(ctx, text); err != nil {
 		return s.explain(err, "")
 	}
-	return s.end(ctx, []string{u.Name})
+	return errors.Join(s.end(ctx, []string{u.Name}), s.unmark(ctx, []string{u.Name}))
 }
 
 // dropAll drops the users at some indices of a list.
@@ -363,7 +367,7 @@ func (s *server) drop(ctx context.Context, names []string) error {
 			return s.explain(err, "")
 		}
 	}
-	return s.end(ctx, names)
+	return errors.Join(s.end(ctx, names), s.unmark(ctx, names))
 }
 
 // end ends the sessions of users that are gone, if Coffer's own user may.
