@@ -187,6 +187,10 @@ func (a *authority) complete(tx engines.Tx, c *x509.Certificate, public crypto.P
 }
 
 func (j *job) finish(tx engines.Tx, public crypto.PublicKey) (*engines.Response, error) {
+	var err error
+	if j.template.KeyUsage, err = certs.Usable(j.template.KeyUsage, public); err != nil {
+		return nil, err
+	}
 	if err := j.by.complete(tx, j.template, public); err != nil {
 		return nil, err
 	}

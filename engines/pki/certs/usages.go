@@ -1,6 +1,9 @@
 package certs
 
 import (
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/rsa"
 	"crypto/x509"
 	"encoding/asn1"
 	"encoding/json"
@@ -31,6 +34,28 @@ func KeyUsage(names []string) (x509.KeyUsage, error) {
 
 func plain(name, prefix string) string {
 	return strings.TrimPrefix(strings.ToLower(strings.TrimSpace(name)), prefix)
+}
+
+// Usable are those of the usages that a key can be put to (RFC 3279, section 2.3;
+// RFC 8813, section 3; RFC 8410, section 5). It is an error if there are some, and
+// none is left: a certificate that says nothing would allow all.
+func Usable(all x509.KeyUsage, public crypto.PublicKey) (x509.KeyUsage, error) {
+	const (
+		signing    = x509.KeyUsageDigitalSignature | x509.KeyUsageContentCommitment | x509.KeyUsageCertSign | x509.KeyUsageCRLSign
+		encrypting = x509.KeyUsageKeyEncipherment | x509.KeyUsageDataEncipherment
+		agreeing   = x509.KeyUsageKeyAgreement | x509.KeyUsageEncipherOnly | x509.KeyUsageDecipherOnly
+	)
+	can, kind := signing, "ed25519"
+	switch public.(type) {
+	case *rsa.PublicKey:
+		can, kind = signing|encrypting, "rsa"
+	case *ecdsa.PublicKey:
+		can, kind = signing|agreeing, "ec"
+	}
+	if all != 0 && all&can == 0 {
+		return 0, engines.Invalidf("key_usage: a key of type %s can be put to none of them", kind)
+	}
+	return all & can, nil
 }
 
 var extKeyUsages = map[string]x509.ExtKeyUsage{
