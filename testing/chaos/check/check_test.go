@@ -100,7 +100,15 @@ func TestRules(t *testing.T) {
 			issued("u", 0, 1, 10), entered("u", 2, 3, done), op("database", "renew", "u", 4, 5, refused), entered("u", 12*second, 12*second+1, refused),
 			entered("u", 30*second, 31*second, done), users("settled", 40*second), users("leased", 40*second),
 		}, nil},
-		"a user that is renewed":         {[]history.Op{issued("u", 0, 1, 10), versions(op("database", "renew", "u", 4, 5, done), 20, 0), entered("u", 12*second, 12*second+1, refused)}, []string{"a user ended early"}},
+		"a user that is renewed": {[]history.Op{issued("u", 0, 1, 10), versions(op("database", "renew", "u", 4, 5, done), 20, 0), entered("u", 12*second, 12*second+1, refused)}, []string{"a user ended early"}},
+		"a user that is renewed for less": {[]history.Op{
+			issued("u", 0, 1, 10), versions(op("database", "renew", "u", 4, 5, done), 3, 0), entered("u", 5*second, 5*second+1, refused),
+			versions(op("database", "renew", "u", 6*second, 6*second+1, unknown), 2, 0), versions(op("database", "renew", "u", 7*second, 7*second+1, done), 9, 0),
+			entered("u", 9*second, 9*second+1, refused),
+		}, nil},
+		"a user that is renewed again": {[]history.Op{
+			issued("u", 0, 1, 10), versions(op("database", "renew", "u", 4, 5, done), 3, 0), versions(op("database", "renew", "u", 6, 7, done), 9, 0), entered("u", 5*second, 5*second+1, refused),
+		}, []string{"a user ended early"}},
 		"a user that is released":        {[]history.Op{issued("u", 0, 1, 10), op("database", "revoke", "u", 2, 9, failed), entered("u", 3, 4, refused), entered("u", 10, 11, done)}, nil},
 		"users that are released":        {[]history.Op{issued("u", 0, 1, 10), op("database", "revoke-prefix", "", 2, 9, done), entered("u", 3, 4, refused)}, nil},
 		"a user that ends early":         {[]history.Op{issued("u", 0, 1, 10), entered("u", 2, 3, refused)}, []string{"a user ended early"}},

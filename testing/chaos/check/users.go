@@ -20,10 +20,31 @@ const (
 
 // tenure is how long a user of the database has to be there.
 type tenure struct {
-	// owed is until when it was promised, ends by when its lease is over unless
-	// somebody renews it in doubt; released from when on somebody asked for its
-	// end, and gone from when on it was said to be gone.
-	owed, ends, released, gone int64
+	terms []term
+	// ends is by when its lease is over unless somebody renews it in doubt; released
+	// from when on somebody asked for its end, and gone from when on it was said to
+	// be gone.
+	ends, released, gone int64
+}
+
+// term is what one answer promised, or may have: a renewal that asks for less than
+// is left makes a lease shorter.
+type term struct {
+	call, end, until int64
+	sure             bool
+}
+
+// owed is until when a user had to be there, as seen at t: by the least of the
+// terms that may have been the last by then.
+func (u *tenure) owed(t int64) int64 {
+	least := u.released
+	for _, one := range u.terms {
+		over := slices.ContainsFunc(u.terms, func(later term) bool { return later.sure && later.call > one.end && later.end < t })
+		if one.call < t && !over {
+			least = min(least, one.until)
+		}
+	}
+	return least
 }
 
 // tenures are those of the users of a role.
@@ -41,15 +62,15 @@ func tenures(ops []history.Op) map[string]*tenure {
 		case "issue":
 			if op.Outcome == history.Done {
 				t := get(op.Value)
-				t.owed, t.ends = max(t.owed, op.Call+ttl-rounding), max(t.ends, op.Return+ttl)
+				t.terms, t.ends = append(t.terms, term{op.Call, op.Return, op.Call + ttl - rounding, true}), max(t.ends, op.Return+ttl)
 			}
 		case "renew":
 			t := get(op.Value)
 			switch op.Outcome {
 			case history.Done:
-				t.owed, t.ends = max(t.owed, op.Call+ttl-rounding), max(t.ends, op.Return+ttl)
+				t.terms, t.ends = append(t.terms, term{op.Call, op.Return, op.Call + ttl - rounding, true}), max(t.ends, op.Return+ttl)
 			case history.Unknown, history.Failed: // the database may have been told
-				t.ends = math.MaxInt64
+				t.terms, t.ends = append(t.terms, term{op.Call, never, op.Call + ttl - rounding, false}), math.MaxInt64
 			case history.Refused:
 			}
 		case "revoke", "revoke-sync":
@@ -86,9 +107,9 @@ func users(key string, ops []history.Op) (found []Violation) {
 			settled = &ops[i]
 		case op.Kind == "leased":
 			leased = &ops[i]
-		case op.Kind != "enter" || t == nil:
-		case op.Outcome == history.Refused && op.Return < min(t.owed, t.released):
-			add("a user ended early", op, "%s, owed until %s", op.Value, at(t.owed))
+		case op.Kind != "enter" || t == nil || len(t.terms) == 0:
+		case op.Outcome == history.Refused && op.Return < t.owed(op.Return):
+			add("a user ended early", op, "%s, owed until %s", op.Value, at(t.owed(op.Return)))
 		case op.Outcome == history.Done && op.Call > t.gone:
 			add("a user outlived its revocation", op, "%s, gone at %s", op.Value, at(t.gone))
 		case op.Outcome == history.Done && t.ends < never-overtime && op.Call > t.ends+overtime:
@@ -109,8 +130,8 @@ func users(key string, ops []history.Op) (found []Violation) {
 		}
 	}
 	for user, t := range all {
-		if settled.Call < min(t.owed, t.released) && !slices.Contains(settled.List, user) {
-			add("a user ended early", *settled, "%s, owed until %s", user, at(t.owed))
+		if len(t.terms) > 0 && settled.Call < t.owed(settled.Call) && !slices.Contains(settled.List, user) {
+			add("a user ended early", *settled, "%s, owed until %s", user, at(t.owed(settled.Call)))
 		}
 	}
 	return found

@@ -63,7 +63,7 @@ var errNobody = errors.New("nobody is left for it")
 
 // Faults are all faults.
 func Faults() []Fault {
-	return slices.Concat(processes, partitions, links, leaders, disks, databases, controls)
+	return slices.Concat(processes, partitions, links, leaders, disks, databases, controls, rots, others)
 }
 
 // Pick picks faults by their names or groups, with commas; "" or "all": all. Those

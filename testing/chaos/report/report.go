@@ -36,8 +36,10 @@ type Report struct {
 	Duration time.Duration `json:"duration_ns"`
 	// Network says what is between the nodes, Left which faults this machine
 	// cannot have.
-	Network    string            `json:"network"`
-	Left       []string          `json:"left_out,omitempty"`
+	Network string   `json:"network"`
+	Left    []string `json:"left_out,omitempty"`
+	// Captured is how many bytes between nodes were searched for secrets.
+	Captured   int64             `json:"captured"`
 	Faults     []Span            `json:"faults"`
 	Operations map[string]*Count `json:"operations"`
 	Violations []check.Violation `json:"violations"`
@@ -98,6 +100,9 @@ func (r *Report) Text() string {
 		sorted := slices.Sorted(slices.Values(r.Heals))
 		fmt.Fprintf(&b, "\nhealed %d times, by which all nodes take writes: median %s, longest %s\n", len(sorted),
 			sorted[len(sorted)/2].Round(time.Millisecond), sorted[len(sorted)-1].Round(time.Millisecond))
+	}
+	if r.Captured > 0 {
+		fmt.Fprintf(&b, "\nsearched for secrets: the disks, the logs, and %d MB between nodes\n", r.Captured>>20)
 	}
 	fmt.Fprintf(&b, "\nviolations: %d\n", len(r.Violations))
 	for i, v := range r.Violations {

@@ -54,6 +54,33 @@ func (r *Rig) leads(i int) (bool, error) {
 	return out.Self, err
 }
 
+// findPeers asks where the nodes reach each other.
+func (r *Rig) findPeers(ctx context.Context) error {
+	var out struct {
+		Data struct {
+			Config struct {
+				Servers []struct {
+					ID      string `json:"node_id"`
+					Address string `json:"address"`
+				} `json:"servers"`
+			} `json:"config"`
+		} `json:"data"`
+	}
+	err := r.Ask(ctx, 0, http.MethodGet, "sys/storage/raft/configuration", nil, &out)
+	r.Peers = make([]string, len(r.Nodes))
+	for i := range r.Nodes {
+		for _, s := range out.Data.Config.Servers {
+			if s.ID == fmt.Sprintf("node-%d", i+1) {
+				r.Peers[i] = s.Address
+			}
+		}
+		if err == nil && r.Peers[i] == "" {
+			err = fmt.Errorf("rig: nobody knows where node %d is", i)
+		}
+	}
+	return err
+}
+
 // Voters counts the nodes that vote, as a node has it.
 func (r *Rig) Voters(ctx context.Context, i int) (voters int, err error) {
 	var out struct {

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -43,6 +44,8 @@ type Rig struct {
 	// DB is nil where there is no database; NoDB says why.
 	DB   *Database
 	NoDB error
+	// Peers are where the nodes reach each other.
+	Peers []string
 
 	cluster *harness.Cluster
 	tb      *tb
@@ -51,11 +54,13 @@ type Rig struct {
 	// busy are the nodes that a fault has to itself, and mayEnd those that may
 	// end by themselves, until they are started again.
 	busy, mayEnd map[int]bool
+	// forgiven is how much of a node's log is not looked at for panics.
+	forgiven map[int]int64
 }
 
 // Start starts a cluster with a KV v2 mount at chaos/.
 func Start(ctx context.Context, o Options) (*Rig, error) {
-	r := &Rig{tb: &tb{dir: o.Dir, say: o.Say}, busy: make(map[int]bool), mayEnd: make(map[int]bool)}
+	r := &Rig{tb: &tb{dir: o.Dir, say: o.Say}, busy: make(map[int]bool), mayEnd: make(map[int]bool), forgiven: make(map[int]int64)}
 	if r.Net, r.NoNet = netns.Up(ctx, o.Nodes+1); r.NoNet == nil {
 		r.tb.Cleanup(func() { _ = r.Net.Close() })
 		r.Hosts = r.Net.Hosts[:o.Nodes]
@@ -83,7 +88,11 @@ func Start(ctx context.Context, o Options) (*Rig, error) {
 		}
 		r.Nodes = r.cluster.Nodes
 		r.Nodes[0].Root(http.MethodPost, "sys/mounts/chaos", map[string]any{"type": "kv", "options": map[string]string{"version": "2"}})
+		r.enableAudit()
 	})
+	if err == nil {
+		err = r.findPeers(ctx)
+	}
 	if err != nil {
 		r.Close()
 		return nil, err
@@ -176,6 +185,21 @@ func (r *Rig) Unseal(i int) error {
 	return r.tb.try(func() { r.cluster.Unseal(r.Nodes[i]) })
 }
 
+// TryUnseal gives a node what it takes to be unsealed, once, and reports whether
+// it is.
+func (r *Rig) TryUnseal(ctx context.Context, i int) bool {
+	var state struct {
+		Sealed      bool `json:"sealed"`
+		Initialized bool `json:"initialized"`
+	}
+	for _, key := range r.Nodes[0].Keys {
+		if r.Ask(ctx, i, http.MethodPut, "sys/unseal", map[string]string{"key": key}, &state) != nil {
+			return false
+		}
+	}
+	return state.Initialized && !state.Sealed
+}
+
 // Heal ends all faults that nobody else has ended, and starts what is down. It
 // returns what was wrong with nodes that were.
 func (r *Rig) Heal() error {
@@ -226,6 +250,17 @@ func (r *Rig) Equal() error {
 	return err
 }
 
+// Forgive has Panics not look at what a node has logged until now.
+func (r *Rig) Forgive(i int) {
+	info, err := os.Stat(r.Nodes[i].LogPath())
+	if err != nil {
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.forgiven[i] = info.Size()
+}
+
 // Panics are the nodes whose log has a panic or a data race in it.
 func (r *Rig) Panics() (found []string) {
 	for i, n := range r.Nodes {
@@ -233,6 +268,7 @@ func (r *Rig) Panics() (found []string) {
 		if err != nil {
 			continue
 		}
+		text = text[min(int64(len(text)), r.forgiven[i]):]
 		for _, mark := range []string{"panic: ", "fatal error: ", "WARNING: DATA RACE"} {
 			if strings.Contains(string(text), mark) {
 				found = append(found, fmt.Sprintf("node %d logs %q: see %s", i, mark, n.LogPath()))
@@ -242,8 +278,9 @@ func (r *Rig) Panics() (found []string) {
 	return found
 }
 
-// Find returns the files of nodes, data and logs, that hold one of some words.
-func (r *Rig) Find(words []string) (found []string) {
+// Find returns the files of nodes, data and logs, that hold one of some words. Names
+// may stand in records of requests, secrets nowhere.
+func (r *Rig) Find(secrets, names []string) (found []string) {
 	for _, n := range r.Nodes {
 		_ = filepath.WalkDir(n.Dir, func(path string, d os.DirEntry, err error) error {
 			if err != nil || d.IsDir() || filepath.Base(path) == "coffer.hcl" {
@@ -252,6 +289,10 @@ func (r *Rig) Find(words []string) (found []string) {
 			text, err := os.ReadFile(path) // #nosec G122 G304 -- a node's own files
 			if err != nil {
 				return nil //nolint:nilerr // as above
+			}
+			words := secrets
+			if filepath.Base(path) != auditFile {
+				words = slices.Concat(secrets, names)
 			}
 			for _, w := range words {
 				if strings.Contains(string(text), w) {

@@ -52,7 +52,9 @@ type trial struct {
 	works  map[string]workload.Work
 	target *workload.Target
 	report *report.Report
-	mu     sync.Mutex // of the report
+	// packets is nil where none can be seen.
+	packets *rig.Capture
+	mu      sync.Mutex // of the report
 }
 
 // Run runs it. The error is that of a harness that could not; what the cluster
@@ -91,13 +93,14 @@ func Run(ctx context.Context, c Config) (*report.Report, error) {
 	if t.rig.NoDB != nil {
 		t.report.Left = append(t.report.Left, fmt.Sprintf("users of a database (%v)", t.rig.NoDB))
 	}
-	t.target = &workload.Target{Token: t.rig.Nodes[0].RootToken, History: recorder, Canary: fmt.Sprintf("canary%xyz", t.rng.Uint64()), Seed: c.Seed}
+	t.target = &workload.Target{Token: t.rig.Nodes[0].RootToken, History: recorder, Canary: fmt.Sprintf("canary%xyz", t.rng.Uint64()), Secret: fmt.Sprintf("secret%xyz", t.rng.Uint64()), Seed: c.Seed}
 	if t.rig.DB != nil {
 		t.target.Database = t.rig.DB
 	}
 	for _, n := range t.rig.Nodes {
 		t.target.Addresses = append(t.target.Addresses, n.Address)
 	}
+	t.packets = t.rig.Capture(t.target.Canary, t.target.Secret, t.target.Token)
 	if err := t.torment(ctx); err != nil {
 		return nil, errors.Join(err, recorder.Close())
 	}
@@ -208,6 +211,9 @@ func (t *trial) healed(ctx context.Context, round int) bool {
 		t.found("stuck", fmt.Errorf("after round %d: %w", round-1, err))
 		return false
 	}
+	if round > 1 {
+		t.found("an audit device stays", t.rig.UnblockAudit(ctx))
+	}
 	if took > t.HealWithin {
 		t.found("slow to heal", fmt.Errorf("after round %d: it took %s", round-1, took.Round(time.Millisecond)))
 	}
@@ -220,7 +226,16 @@ func (t *trial) inspect() {
 	for _, text := range t.rig.Panics() {
 		t.found("a node panicked", errors.New(text))
 	}
-	for _, path := range t.rig.Find([]string{t.target.Canary, t.target.Token}) {
+	if t.packets != nil {
+		for _, text := range t.packets.Found() {
+			t.found("a secret, or its name, was sent in the clear", errors.New(text))
+		}
+		if t.report.Captured = t.packets.Bytes.Load(); t.report.Captured == 0 || t.packets.Plain.Load() == 0 {
+			t.found("nothing was captured", errors.New("neither what nodes said, nor what clients said in the clear"))
+		}
+	}
+	secrets := append(t.target.Given.Words(), t.target.Secret, t.target.Token)
+	for _, path := range t.rig.Find(secrets, []string{t.target.Canary}) {
 		t.found("a secret, or its name, is readable", errors.New(path))
 	}
 }

@@ -10,7 +10,9 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/http"
+	"slices"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/coffer-secrets/coffer/testing/chaos/history"
@@ -25,12 +27,44 @@ type Target struct {
 	Addresses []string
 	Token     string
 	History   *history.Recorder
-	// Canary is in all names and values, so that it can be searched for where it
-	// must not be.
-	Canary string
-	Seed   uint64
+	// Canary is in all names and Secret in all values, so that they can be searched
+	// for where they must not be.
+	Canary, Secret string
+	Seed           uint64
+	// Given are some secrets that the cluster itself has made.
+	Given Given
 	// Database is where users are made; nil: nowhere.
 	Database Database
+}
+
+// Given are secrets that were given out: the first of each kind.
+type Given struct {
+	mu    sync.Mutex
+	kinds map[string]int
+	words []string
+}
+
+// mostGiven bounds how many of each kind are kept.
+const mostGiven = 10
+
+func (g *Given) add(kind, word string) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if word == "" || g.kinds[kind] >= mostGiven {
+		return
+	}
+	if g.kinds == nil {
+		g.kinds = make(map[string]int)
+	}
+	g.kinds[kind]++
+	g.words = append(g.words, word)
+}
+
+// Words are those that were kept.
+func (g *Given) Words() []string {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return slices.Clone(g.words)
 }
 
 // Client asks for one thing after the other.
@@ -67,6 +101,12 @@ func (c *Client) at() int {
 
 // next is a value that nobody else writes.
 func (c *Client) next() string {
+	c.counter++
+	return fmt.Sprintf("%s-%d-%d", c.Secret, c.number, c.counter)
+}
+
+// name is one that nobody else uses.
+func (c *Client) name() string {
 	c.counter++
 	return fmt.Sprintf("%s-%d-%d", c.Canary, c.number, c.counter)
 }

@@ -78,13 +78,14 @@ const wrapPath = "sys/wrapping/wrap"
 
 // wrap has an answer wrapped; "" if that fails.
 func (c *Client) wrap(ctx context.Context) string {
-	a := c.ask(ctx, c.at(), http.MethodPost, wrapPath, c.Token, map[string]string{"value": c.Canary})
+	a := c.ask(ctx, c.at(), http.MethodPost, wrapPath, c.Token, map[string]string{"value": c.Secret})
 	var out struct {
 		Wrap struct {
 			Token string `json:"token"`
 		} `json:"wrap_info"`
 	}
 	a.into(&out)
+	c.Given.add("wrapping", out.Wrap.Token)
 	return out.Wrap.Token
 }
 
@@ -96,6 +97,7 @@ func (c *Client) secretID(ctx context.Context) string {
 		} `json:"data"`
 	}
 	a.into(&out)
+	c.Given.add("secret-id", out.Data.ID)
 	return out.Data.ID
 }
 

@@ -26,7 +26,7 @@ type policies struct {
 }
 
 func (*policies) Setup(ctx context.Context, c *Client) error {
-	return c.must(ctx, http.MethodPost, "chaos/data/probe", map[string]any{"data": map[string]string{"value": c.Canary}})
+	return c.must(ctx, http.MethodPost, "chaos/data/probe", map[string]any{"data": map[string]string{"value": c.Secret}})
 }
 
 func (p *policies) Step(ctx context.Context, c *Client) {

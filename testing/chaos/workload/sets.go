@@ -28,13 +28,13 @@ func (s *sets) Step(ctx context.Context, c *Client) {
 	set := c.rng.IntN(setCount)
 	switch c.rng.IntN(6) {
 	case 0:
-		c.list(ctx, set, c.at(), c.rng.IntN(2) == 0)
+		c.list(ctx, set, c.at(), listings[c.rng.IntN(len(listings))])
 	case 1:
 		if element := s.take(c, set); element != "" {
 			c.change(ctx, "remove", set, element)
 		}
 	default:
-		element := c.next()
+		element := c.name()
 		c.change(ctx, "add", set, element)
 		s.mu.Lock()
 		s.added[set] = append(s.added[set], element)
@@ -64,7 +64,7 @@ func (c *Client) change(ctx context.Context, kind string, set int, element strin
 	op.Value = element
 	var a answer
 	if kind == "add" {
-		body := map[string]any{"options": map[string]int{"cas": 0}, "data": map[string]string{"value": c.Canary}}
+		body := map[string]any{"options": map[string]int{"cas": 0}, "data": map[string]string{"value": c.Secret}}
 		a = c.ask(ctx, op.Node, http.MethodPost, "chaos/data/"+op.Key+"/"+element, c.Token, body)
 	} else {
 		a = c.ask(ctx, op.Node, http.MethodDelete, "chaos/metadata/"+op.Key+"/"+element, c.Token, nil)
@@ -72,14 +72,23 @@ func (c *Client) change(ctx context.Context, kind string, set int, element strin
 	c.end(op, a)
 }
 
-// list lists a set, at once or in pages.
-func (c *Client) list(ctx context.Context, set, node int, paged bool) bool {
+// The ways to list a set.
+const (
+	whole = "list=true"
+	paged = "list=true&limit="
+	scan  = "scan=true" // with what is below it, which is nothing
+)
+
+var listings = [...]string{whole, paged, scan}
+
+// list lists a set.
+func (c *Client) list(ctx context.Context, set, node int, how string) bool {
 	op := c.begin("set", "list", setName(set), node)
 	var a answer
 	for after := ""; ; {
-		path := "chaos/metadata/" + op.Key + "?list=true"
-		if paged {
-			path += fmt.Sprintf("&limit=%d&after=%s", pageSize, url.QueryEscape(after))
+		path := "chaos/metadata/" + op.Key + "?" + how
+		if how == paged {
+			path += fmt.Sprintf("%d&after=%s", pageSize, url.QueryEscape(after))
 		}
 		a = c.ask(ctx, node, http.MethodGet, path, c.Token, nil)
 		var page struct {
@@ -90,13 +99,13 @@ func (c *Client) list(ctx context.Context, set, node int, paged bool) bool {
 		a.into(&page)
 		keys := page.Data.Keys
 		op.List = append(op.List, keys...)
-		if !paged || len(keys) < pageSize || found(a) != history.Done {
+		if how != paged || len(keys) < pageSize || found(a) != history.Done {
 			break
 		}
 		after = keys[len(keys)-1]
 	}
 	op.Outcome = found(a)
-	if paged {
+	if how == paged {
 		a.index = 0 // each page has one
 	}
 	c.end(op, a)
@@ -107,7 +116,7 @@ func (c *Client) list(ctx context.Context, set, node int, paged bool) bool {
 func (*sets) Finish(ctx context.Context, c *Client) error {
 	for node := range c.Addresses {
 		for set := range setCount {
-			if !c.list(ctx, set, node, false) {
+			if !c.list(ctx, set, node, whole) {
 				return fmt.Errorf("workload: node %d does not list %s once all is healed", node, setName(set))
 			}
 		}

@@ -72,6 +72,7 @@ func (c *Client) create(ctx context.Context, node int, parent string, body map[s
 		} `json:"auth"`
 	}
 	a.into(&out)
+	c.Given.add("token", out.Auth.Token)
 	return out.Auth.Token
 }
 

@@ -110,6 +110,7 @@ func (u *users) issue(ctx context.Context, c *Client, role int) {
 	}
 	a.into(&out)
 	op.Value, op.Expected = out.Data.User, out.TTL
+	c.Given.add("password", out.Data.Password)
 	c.end(op, a)
 	if a.outcome() != history.Done {
 		return
@@ -150,13 +151,14 @@ func (c *Client) enter(ctx context.Context, one *user) {
 
 func (c *Client) renew(ctx context.Context, one *user) {
 	op := c.begin("database", "renew", roleName(one.role), c.at())
-	op.Value = one.name
-	a := c.ask(ctx, op.Node, http.MethodPost, "sys/leases/renew", c.Token, map[string]any{"lease_id": one.lease, "increment": 3 + c.rng.IntN(20)})
+	op.Value, op.Expected = one.name, int64(3+c.rng.IntN(20))
+	a := c.ask(ctx, op.Node, http.MethodPost, "sys/leases/renew", c.Token, map[string]any{"lease_id": one.lease, "increment": op.Expected})
 	var out struct {
 		TTL int64 `json:"lease_duration"`
 	}
-	a.into(&out)
-	op.Expected = out.TTL
+	if a.into(&out); a.outcome() == history.Done {
+		op.Expected = out.TTL
+	}
 	c.end(op, a)
 }
 

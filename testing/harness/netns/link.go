@@ -102,6 +102,9 @@ func (n *Network) carry(from *Host) {
 		if to == nil || to == from {
 			continue
 		}
+		if tap := n.tap.Load(); tap != nil {
+			(*tap)(from, to, packet)
+		}
 		n.mu.RLock()
 		l := n.links[pair{from, to}]
 		n.mu.RUnlock()

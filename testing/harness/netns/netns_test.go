@@ -190,6 +190,30 @@ func TestLinksAreCutAndHealed(t *testing.T) {
 	s.want(c, b, 1)
 }
 
+// TestTap sees what is sent, by whom and to whom, also what is lost.
+func TestTap(t *testing.T) {
+	t.Parallel()
+	s := newScene(t, 2)
+	if s == nil {
+		return
+	}
+	a, b := s.Hosts[0], s.Hosts[1]
+	words := strconv.FormatInt(s.said.Load()+1, 10)
+	var seen, others atomic.Int64
+	s.Tap(func(from, to *netns.Host, packet []byte) {
+		if from == a && to == b && strings.HasSuffix(string(packet), words) {
+			seen.Add(1)
+		} else {
+			others.Add(1)
+		}
+	})
+	s.Cut(a, b)
+	s.want(a, b, 0)
+	if seen.Load() != 1 || others.Load() != 0 {
+		t.Errorf("seen %d times, and %d other packets", seen.Load(), others.Load())
+	}
+}
+
 func TestLinksAreShaped(t *testing.T) {
 	t.Parallel()
 	s := newScene(t, 2)

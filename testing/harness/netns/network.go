@@ -46,9 +46,16 @@ type Network struct {
 	carriers sync.WaitGroup
 	byAddr   map[netip.Addr]*Host
 
+	// tap sees every packet before it is carried or lost; nil: nobody does.
+	tap atomic.Pointer[func(from, to *Host, packet []byte)]
+
 	mu    sync.RWMutex
 	links map[pair]*link
 }
+
+// Tap has f see every packet from now on, as a host sends it. It must not keep the
+// packet, and is called by several goroutines at once.
+func (n *Network) Tap(f func(from, to *Host, packet []byte)) { n.tap.Store(&f) }
 
 // Up makes a network of hosts that all reach each other and this process.
 func Up(ctx context.Context, hosts int) (*Network, error) {
