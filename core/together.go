@@ -48,9 +48,13 @@ func parts(in *Inbound, body map[string]json.RawMessage) ([]*part, error) {
 		Path      string          `json:"path"`
 		Data      json.RawMessage `json:"data"`
 	}
+	var quoted string // as command lines send it
+	if json.Unmarshal(text, &quoted) == nil {
+		text = json.RawMessage(quoted)
+	}
 	read := json.NewDecoder(bytes.NewReader(text))
 	read.DisallowUnknownFields()
-	if err := read.Decode(&asked); err != nil {
+	if err := read.Decode(&asked); err != nil || read.More() {
 		return nil, engines.Invalidf("operations: expected an array of objects with operation, path and data")
 	}
 	if len(asked) == 0 || len(asked) > maxParts {

@@ -78,6 +78,10 @@ func TestTogether(t *testing.T) {
 	if got := s.Get("kv/data/a").Text("data", "data", "v"); got != "new" {
 		t.Errorf("read %q", got)
 	}
+	r = must(t, s.Do(kit.Request{Method: http.MethodPut, Path: "sys/transaction", Body: body{"operations": `[{"operation":"read","path":"kv/data/a"}]`}}))
+	if !strings.Contains(string(r.Raw), `"v":"new"`) {
+		t.Errorf("operations in a text were answered %s", r.Raw)
+	}
 }
 
 // TestTogetherFails: one operation that fails undoes all, and the error says
@@ -128,7 +132,7 @@ path "kv/data/*" { capabilities = ["read"] }`)
 		}
 		unchanged(t, s)
 	}
-	for _, b := range []any{body{}, body{"operations": []body{}}, body{"operations": "x"}, body{"operations": make([]body, 129)}, body{"operations": nil}} {
+	for _, b := range []any{body{}, body{"operations": []body{}}, body{"operations": "x"}, body{"operations": "[] []"}, body{"operations": make([]body, 129)}, body{"operations": nil}} {
 		refused(t, s.Do(kit.Request{Method: http.MethodPut, Path: "sys/transaction", Body: b}), 400, "operations")
 	}
 	s.Policy("alone", `path "kv/data/*" { capabilities = ["create", "update"] }`)
