@@ -23,8 +23,10 @@ type fence struct {
 	family, name string
 
 	mu sync.Mutex
-	// doubtful are sessions of this pool of which it is not known what became.
+	// doubtful are sessions of this pool of which it is not known what became, and
+	// settled counts those that are so no more: calls settle them side by side.
 	doubtful []int64
+	settled  int
 }
 
 func newFence(s *database.Settings) *fence {
@@ -46,6 +48,21 @@ func (f *fence) doubt(session int64) {
 	}
 }
 
+// doubts are the doubtful sessions, and upTo is what settle is told of them.
+func (f *fence) doubts() (sessions []int64, upTo int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return append([]int64{}, f.doubtful...), f.settled + len(f.doubtful)
+}
+
+// settle forgets what doubts has told, as far as another call has not done so.
+func (f *fence) settle(upTo int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	n := max(0, upTo-f.settled)
+	f.doubtful, f.settled = f.doubtful[n:], f.settled+n
+}
+
 const (
 	// tidyTimeout bounds what is done about a call that failed.
 	tidyTimeout = 8 * time.Second
@@ -64,9 +81,7 @@ const (
 // processes that led before, and the doubtful ones of this pool.
 func (s *server) endOthers(ctx context.Context) error {
 	f := s.fence
-	f.mu.Lock()
-	doubtful := append([]int64{}, f.doubtful...)
-	f.mu.Unlock()
+	doubtful, upTo := f.doubts()
 	left, err := s.texts(ctx, s.db, endOthers, f.family, f.name, doubtful)
 	if code(err) == noSuchFunction {
 		left, err = s.texts(ctx, s.db, endOthersOld, f.family, f.name, doubtful)
@@ -77,9 +92,7 @@ func (s *server) endOthers(ctx context.Context) error {
 	if len(left) != 1 || left[0] != "0" {
 		return errors.New("a session that may be at the user does not end")
 	}
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.doubtful = f.doubtful[len(doubtful):]
+	f.settle(upTo)
 	return nil
 }
 
