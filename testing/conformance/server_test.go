@@ -29,9 +29,11 @@ const nodesVariable = "COFFER_CONFORMANCE_NODES"
 const patience = 30 * time.Second
 
 var (
-	// binary is the server's program, dev the server that most tests share.
-	binary string
-	dev    *server
+	// binary is the server's program, awsStandIn that of what answers as AWS, and
+	// dev the server that most tests share.
+	binary     string
+	awsStandIn string
+	dev        *server
 )
 
 func TestMain(m *testing.M) { os.Exit(run(m)) }
@@ -54,7 +56,7 @@ func run(m *testing.M) (code int) {
 	return code
 }
 
-// prepare builds the program if there is none, and starts the shared server.
+// prepare builds the programs that there are not, and starts the shared server.
 func prepare(dir string) (err error) {
 	// What the developer's shell says of servers must not reach the clients.
 	for _, pair := range os.Environ() {
@@ -65,12 +67,15 @@ func prepare(dir string) (err error) {
 			}
 		}
 	}
-	if binary = os.Getenv("COFFER_BINARY"); binary == "" {
-		binary = filepath.Join(dir, "coffer")
-		build := exec.Command("go", "build", "-o", binary, "./cmd/coffer")
-		build.Dir = filepath.Join("..", "..")
-		if out, err := build.CombinedOutput(); err != nil {
-			return fmt.Errorf("build the server: %w\n%s", err, out)
+	build := map[string]string{"aws": "./testing/awsfake/serve"}
+	if binary, awsStandIn = os.Getenv("COFFER_BINARY"), filepath.Join(dir, "aws"); binary == "" {
+		binary, build["coffer"] = filepath.Join(dir, "coffer"), "./cmd/coffer"
+	}
+	for name, of := range build {
+		cmd := exec.Command("go", "build", "-o", filepath.Join(dir, name), of)
+		cmd.Dir = filepath.Join("..", "..")
+		if out, err := cmd.CombinedOutput(); err != nil {
+			return fmt.Errorf("build %s: %w\n%s", of, err, out)
 		}
 	}
 	if err := os.Setenv("HOME", dir); err != nil { // keep the clients from the developer's token
