@@ -6,13 +6,14 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"regexp"
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/coffer-secrets/coffer/testing/daemon"
 )
 
 const (
@@ -53,12 +54,8 @@ func startServer(ctx context.Context, o options) (*target, error) {
 	if o.nodes == 1 {
 		return startDev(ctx, o.binary)
 	}
-	free, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
+	at, err := daemon.FreeAddress() //nolint:contextcheck // for a moment only
 	if err != nil {
-		return nil, err
-	}
-	at := free.Addr().String()
-	if err := free.Close(); err != nil {
 		return nil, err
 	}
 	t, err := start(ctx, "Try, in another terminal", o.binary, "dev", fmt.Sprintf("-nodes=%d", o.nodes), "-root-token-id="+rootToken, "-listen-address="+at)

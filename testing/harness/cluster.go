@@ -3,13 +3,12 @@ package harness
 import (
 	"encoding/json"
 	"fmt"
-	"math/rand/v2"
 	"net"
 	"net/http"
-	"net/netip"
 	"testing"
 	"time"
 
+	"github.com/coffer-secrets/coffer/testing/daemon"
 	"github.com/coffer-secrets/coffer/testing/harness/netns"
 )
 
@@ -62,11 +61,11 @@ func (c *Cluster) add(host *netns.Host) *Server {
 	c.t.Helper()
 	o := c.options
 	o.NodeID, o.Host = fmt.Sprintf("node-%d", len(c.Nodes)+1), host
-	var address string
-	if host == nil {
-		address = freeAddress(c.t)
-	} else {
+	address, err := daemon.FreeAddress()
+	if host != nil {
 		address = net.JoinHostPort(host.Addr.String(), clusterPort)
+	} else if err != nil {
+		c.t.Fatal(err)
 	}
 	o.Extra += fmt.Sprintf("\ncluster_addr = \"https://%s\"\n", address)
 	if len(c.Nodes) > 0 {
@@ -82,24 +81,6 @@ func (c *Cluster) add(host *netns.Host) *Server {
 	n.RootToken, n.Keys = c.Nodes[0].RootToken, c.Nodes[0].Keys
 	c.Unseal(n)
 	return n
-}
-
-// ownHost is an address of this machine that is most likely nobody else's: a port
-// that is free there stays so, while at 127.0.0.1 the next connection that
-// anything opens may take it.
-func ownHost() string {
-	return netip.AddrFrom4([4]byte{127, byte(1 + rand.IntN(254)), byte(rand.IntN(256)), byte(1 + rand.IntN(254))}).String() //nolint:gosec // not a secret
-}
-
-// freeAddress is one that nobody listens on.
-func freeAddress(t testing.TB) string {
-	t.Helper()
-	l, err := net.Listen("tcp", net.JoinHostPort(ownHost(), "0")) //nolint:noctx // for a moment only
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = l.Close() }()
-	return l.Addr().String()
 }
 
 // Unseal unseals a node as soon as it has found the others.

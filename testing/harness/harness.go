@@ -19,6 +19,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/coffer-secrets/coffer/testing/daemon"
 	"github.com/coffer-secrets/coffer/testing/harness/netns"
 )
 
@@ -88,7 +89,7 @@ func Start(t testing.TB, options Options) *Server {
 	if options.Host != nil {
 		s.launch(net.JoinHostPort(options.Host.Addr.String(), "0"))
 	} else {
-		s.launch(net.JoinHostPort(ownHost(), "0"))
+		s.launch(net.JoinHostPort(daemon.Host(), "0"))
 	}
 	if !options.Uninitialized {
 		s.Init()

@@ -7,17 +7,17 @@ import (
 	"fmt"
 	"io"
 	"log"
-	"net"
 	"os"
 	"os/exec"
 	"os/user"
 	"path/filepath"
 	"strconv"
-	"strings"
 	"syscall"
 	"time"
 
 	"github.com/go-sql-driver/mysql"
+
+	"github.com/coffer-secrets/coffer/testing/daemon"
 )
 
 // Admin may do everything, and Password is its password at first.
@@ -26,8 +26,12 @@ const (
 	Password = "first'password\\1"
 )
 
-// startTimeout bounds how long a server may take to be there.
-const startTimeout = 40 * time.Second
+const (
+	// initTimeout bounds how long the making of a data folder may take.
+	initTimeout = 90 * time.Second
+	// tlsHost is where servers that speak TLS listen: certificates name it.
+	tlsHost = "127.0.0.1"
+)
 
 // first is run whenever the server starts: a statement a line.
 const first = `CREATE USER IF NOT EXISTS 'vault-admin'@'%' IDENTIFIED BY 'first''password\\1';
@@ -36,16 +40,12 @@ GRANT ALL ON *.* TO 'vault-admin'@'%' WITH GRANT OPTION;
 
 // Server is one MariaDB.
 type Server struct {
+	*daemon.Daemon
 	dir    string
-	daemon string
-	port   int
+	binary string
 	as     *syscall.SysProcAttr
-	cmd    *exec.Cmd
 	// options are arguments of the server.
 	options []string
-	// done is closed when the process has ended, as ended says.
-	done  chan struct{}
-	ended error
 }
 
 // TLS is what a server shows that speaks TLS, all in PEM, and whose clients it
@@ -64,27 +64,23 @@ func start(t *TLS) (*Server, error) {
 	if err != nil {
 		return nil, errors.New("these tests need MariaDB, and find no mariadb-install-db: install it (Debian: apt-get install mariadb-server-core)")
 	}
-	if s.daemon, err = binary(); err != nil {
+	if s.binary, err = binary(); err != nil {
 		return nil, err
 	}
 	if s.dir, err = os.MkdirTemp("", "mariadbserver"); err != nil {
 		return nil, err
 	}
+	s.Daemon = &daemon.Daemon{Dir: s.dir, Command: s.serve, Ready: s.ready}
 	if err := s.initialize(install); err != nil {
-		return nil, errors.Join(err, os.RemoveAll(s.dir))
+		return nil, errors.Join(err, s.Close())
 	}
 	if t != nil {
+		s.Host = tlsHost
 		if err := s.speakTLS(t); err != nil {
-			return nil, errors.Join(err, os.RemoveAll(s.dir))
+			return nil, errors.Join(err, s.Close())
 		}
 	}
-	// Somebody else may take the port first.
-	for range 5 {
-		if err = s.Resume(); err == nil {
-			return s, nil
-		}
-	}
-	return nil, errors.Join(err, os.RemoveAll(s.dir))
+	return s, s.Start()
 }
 
 // binary finds the server, which Debian keeps out of the path of most users.
@@ -115,7 +111,7 @@ func (s *Server) initialize(install string) error {
 			return err
 		}
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), startTimeout)
+	ctx, cancel := context.WithTimeout(context.Background(), initTimeout)
 	defer cancel()
 	cmd := s.command(ctx, install, "--no-defaults", "--datadir="+s.file("data"), "--auth-root-authentication-method=normal", "--skip-test-db")
 	if out, err := cmd.CombinedOutput(); err != nil {
@@ -145,77 +141,31 @@ func (s *Server) command(ctx context.Context, path string, args ...string) *exec
 	cmd := exec.CommandContext(ctx, path, args...) //nolint:gosec // MariaDB's own
 	cmd.Dir = s.dir
 	cmd.SysProcAttr = s.as
-	cmd.Env = []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL=C", "TZ=UTC"}
+	// A server that starts removes the temporary tables that it finds: those of others,
+	// if they share a folder.
+	cmd.Env = []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL=C", "TZ=UTC", "TMPDIR=" + s.dir}
 	return cmd
 }
 
 func (s *Server) file(name string) string { return filepath.Join(s.dir, name) }
 
-// Resume starts the server, again if it was stopped, and waits until it answers.
-func (s *Server) Resume() error {
-	if s.port == 0 {
-		l, err := new(net.ListenConfig).Listen(context.Background(), "tcp", "127.0.0.1:0")
-		if err != nil {
-			return err
-		}
-		s.port = l.Addr().(*net.TCPAddr).Port
-		_ = l.Close()
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), startTimeout)
-	defer cancel()
-	said := new(strings.Builder)
-	args := append([]string{
+// serve is the command that is the server.
+func (s *Server) serve(ctx context.Context, port int) *exec.Cmd {
+	return s.command(ctx, s.binary, append([]string{
 		"--no-defaults", "--datadir=" + s.file("data"), "--socket=" + s.file("socket"),
-		"--pid-file=" + s.file("pid"), "--port=" + strconv.Itoa(s.port), "--bind-address=127.0.0.1", "--init-file=" + s.file("first.sql"),
+		"--pid-file=" + s.file("pid"), "--port=" + strconv.Itoa(port), "--bind-address=" + s.Host, "--init-file=" + s.file("first.sql"),
 		"--skip-name-resolve", "--innodb-flush-log-at-trx-commit=2", "--innodb-buffer-pool-size=16M", "--max-connections=200",
-	}, s.options...)
-	s.cmd = s.command(context.WithoutCancel(ctx), s.daemon, args...)
-	s.cmd.Stderr = said
-	if err := s.cmd.Start(); err != nil {
-		return err
-	}
-	s.done = make(chan struct{})
-	go func() {
-		defer close(s.done)
-		s.ended = s.cmd.Wait()
-	}()
+	}, s.options...)...)
+}
+
+func (s *Server) ready(ctx context.Context) bool {
 	db, err := s.Open("root", "")
 	if err != nil {
-		return errors.Join(err, s.Stop())
+		return false
 	}
 	defer func() { _ = db.Close() }()
-	ticker := time.NewTicker(20 * time.Millisecond)
-	defer ticker.Stop()
-	for {
-		select {
-		case <-s.done:
-			s.cmd, s.port = nil, 0
-			return fmt.Errorf("mariadbd ended: %w: %s", s.ended, said.String())
-		case <-ctx.Done():
-			return errors.Join(ctx.Err(), s.Stop())
-		case <-ticker.C:
-			if db.PingContext(ctx) == nil {
-				return nil
-			}
-		}
-	}
+	return db.PingContext(ctx) == nil
 }
-
-// Stop ends the server at once, as a crash would. Its data stay.
-func (s *Server) Stop() error {
-	if s.cmd == nil {
-		return nil
-	}
-	if err := s.cmd.Process.Kill(); err != nil {
-		return err
-	}
-	<-s.done
-	s.cmd = nil
-	return nil
-}
-
-// Close stops the server and removes its data.
-func (s *Server) Close() error { return errors.Join(s.Stop(), os.RemoveAll(s.dir)) }
 
 // Open opens connections of a user, of root by the socket.
 func (s *Server) Open(name, password string) (*sql.DB, error) {
@@ -232,9 +182,6 @@ func (s *Server) Open(name, password string) (*sql.DB, error) {
 	}
 	return sql.OpenDB(connector), nil
 }
-
-// Address is where the server listens.
-func (s *Server) Address() string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(s.port)) }
 
 // Template is the URL of a database with placeholders for user and password.
 func (s *Server) Template(database string) string {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"net/url"
 	"os"
 	"os/exec"
@@ -15,6 +14,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/coffer-secrets/coffer/testing/daemon"
 )
 
 // Admin is the superuser, and Password its password at first.
@@ -23,8 +24,8 @@ const (
 	Password = "first'password\\1"
 )
 
-// startTimeout bounds how long a server may take to be there.
-const startTimeout = 20 * time.Second
+// initTimeout bounds how long the making of a database cluster may take.
+const initTimeout = 60 * time.Second
 
 // Place is where a server runs, if not on this machine's own network.
 type Place struct {
@@ -39,22 +40,21 @@ type Place struct {
 
 // Server is one PostgreSQL.
 type Server struct {
+	*daemon.Daemon
 	dir   string
 	bin   string
-	port  int
 	as    *syscall.SysProcAttr
-	cmd   *exec.Cmd
 	place Place
 	// options are arguments of the server.
 	options []string
-	// done is closed when the process has ended, as ended says.
-	done  chan struct{}
-	ended error
 }
 
 // TLS is what a server shows that speaks TLS, all in PEM, and whose clients it
 // trusts.
 type TLS struct{ Certificate, Key, ClientCA []byte }
+
+// tlsHost is where servers that speak TLS listen: certificates name it.
+const tlsHost = "127.0.0.1"
 
 // CertificateRole is the role whose members log in with a certificate of ClientCA
 // that is for their name, and CertifiedUser one who has to show any such beside
@@ -74,8 +74,11 @@ func StartTLS(t TLS) (*Server, error) { return start(&t, Place{}) }
 func StartAt(p Place) (*Server, error) { return start(nil, p) }
 
 func start(t *TLS, p Place) (*Server, error) {
-	if p.Address == "" {
-		p.Address = "127.0.0.1"
+	if t != nil {
+		p.Address = tlsHost
+	}
+	if p.Network == "" {
+		p.Network = "127.0.0.0/8"
 	}
 	if p.Connections == 0 {
 		p.Connections = 200
@@ -88,24 +91,20 @@ func start(t *TLS, p Place) (*Server, error) {
 	if s.dir, err = os.MkdirTemp("", "pgserver"); err != nil {
 		return nil, err
 	}
+	// What is frozen does not hear that it is to end.
+	s.Daemon = &daemon.Daemon{Dir: s.dir, Host: p.Address, Command: s.serve, Ready: s.ready, End: syscall.SIGQUIT, Ending: s.Thaw}
 	if err := s.initialize(); err != nil {
-		return nil, errors.Join(err, os.RemoveAll(s.dir))
+		return nil, errors.Join(err, s.Close())
 	}
 	if t != nil {
 		err = s.speakTLS(t)
-	} else if p.Network != "" {
+	} else {
 		err = s.admit(p.Network)
 	}
 	if err != nil {
-		return nil, errors.Join(err, os.RemoveAll(s.dir))
+		return nil, errors.Join(err, s.Close())
 	}
-	// Somebody else may take the port first.
-	for range 5 {
-		if err = s.Resume(); err == nil {
-			return s, nil
-		}
-	}
-	return nil, errors.Join(err, os.RemoveAll(s.dir))
+	return s, s.Start()
 }
 
 // binaries finds where PostgreSQL's binaries are.
@@ -139,7 +138,7 @@ func (s *Server) initialize() error {
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), startTimeout)
+	ctx, cancel := context.WithTimeout(context.Background(), initTimeout)
 	defer cancel()
 	cmd := s.command(ctx, "initdb", "-D", s.data(), "-U", Admin, "--pwfile", secret, "--auth=scram-sha-256", "-E", "UTF8", "--locale=C", "--no-sync")
 	if out, err := cmd.CombinedOutput(); err != nil {
@@ -162,9 +161,9 @@ func (s *Server) write(name string, text []byte) (path string, err error) {
 
 // speakTLS has the server take connections with and without TLS.
 func (s *Server) speakTLS(t *TLS) error {
-	who := "hostssl all +" + CertificateRole + " 127.0.0.1/32 cert\n" +
-		"hostssl all " + CertifiedUser + " 127.0.0.1/32 scram-sha-256 clientcert=verify-ca\n" +
-		"host all all 127.0.0.1/32 scram-sha-256\n"
+	who := "hostssl all +" + CertificateRole + " " + tlsHost + "/32 cert\n" +
+		"hostssl all " + CertifiedUser + " " + tlsHost + "/32 scram-sha-256 clientcert=verify-ca\n" +
+		"host all all " + tlsHost + "/32 scram-sha-256\n"
 	s.options = []string{"-c", "ssl=on"}
 	for name, text := range map[string][]byte{"ssl_cert_file": t.Certificate, "ssl_key_file": t.Key, "ssl_ca_file": t.ClientCA, "hba_file": []byte(who)} {
 		path, err := s.write(name, text)
@@ -178,14 +177,18 @@ func (s *Server) speakTLS(t *TLS) error {
 
 // admit has the server take connections from a network.
 func (s *Server) admit(network string) error {
-	path, err := s.write("hba_file", []byte("host all all "+network+" scram-sha-256\n"))
+	path, err := s.write("hba_file", []byte("local all all scram-sha-256\nhost all all "+network+" scram-sha-256\n"))
 	s.options = []string{"-c", "hba_file=" + path}
 	return err
 }
 
 // serve is the command that is the server. Another place may need rights to get
 // to that the server must not have.
-func (s *Server) serve(ctx context.Context, args ...string) *exec.Cmd {
+func (s *Server) serve(ctx context.Context, port int) *exec.Cmd {
+	args := append([]string{
+		"-D", s.data(), "-k", s.dir, "-p", strconv.Itoa(port),
+		"-c", "listen_addresses=" + s.Host, "-c", "fsync=off", "-c", "max_connections=" + strconv.Itoa(s.place.Connections),
+	}, s.options...)
 	if s.place.Command == nil {
 		return s.command(ctx, "postgres", args...)
 	}
@@ -197,6 +200,10 @@ func (s *Server) serve(ctx context.Context, args ...string) *exec.Cmd {
 	cmd := s.place.Command(ctx, words[0], words[1:]...)
 	cmd.Dir, cmd.Env = s.dir, s.environment()
 	return cmd
+}
+
+func (s *Server) ready(ctx context.Context) bool {
+	return s.command(ctx, "pg_isready", "-q", "-h", s.dir, "-p", strconv.Itoa(s.Port())).Run() == nil
 }
 
 func (s *Server) environment() []string {
@@ -213,64 +220,6 @@ func (s *Server) command(ctx context.Context, name string, args ...string) *exec
 
 func (s *Server) data() string { return filepath.Join(s.dir, "data") }
 
-// Resume starts the server, again if it was stopped, and waits until it answers.
-func (s *Server) Resume() error {
-	if s.port == 0 {
-		l, err := new(net.ListenConfig).Listen(context.Background(), "tcp", "127.0.0.1:0")
-		if err != nil {
-			return err
-		}
-		s.port = l.Addr().(*net.TCPAddr).Port
-		_ = l.Close()
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), startTimeout)
-	defer cancel()
-	log := new(strings.Builder)
-	args := append([]string{
-		"-D", s.data(), "-k", s.dir, "-p", strconv.Itoa(s.port),
-		"-c", "listen_addresses=" + s.place.Address, "-c", "fsync=off", "-c", "max_connections=" + strconv.Itoa(s.place.Connections),
-	}, s.options...)
-	s.cmd = s.serve(context.WithoutCancel(ctx), args...)
-	s.cmd.Stderr = log
-	if err := s.cmd.Start(); err != nil {
-		return err
-	}
-	s.done = make(chan struct{})
-	go func() {
-		defer close(s.done)
-		s.ended = s.cmd.Wait()
-	}()
-	ticker := time.NewTicker(20 * time.Millisecond)
-	defer ticker.Stop()
-	for {
-		select {
-		case <-s.done:
-			s.cmd, s.port = nil, 0
-			return fmt.Errorf("postgres ended: %w: %s", s.ended, log.String())
-		case <-ctx.Done():
-			return errors.Join(ctx.Err(), s.Stop())
-		case <-ticker.C:
-			if s.command(ctx, "pg_isready", "-q", "-h", s.dir, "-p", strconv.Itoa(s.port)).Run() == nil {
-				return nil
-			}
-		}
-	}
-}
-
-// Stop ends the server at once, as a crash would. Its data stay.
-func (s *Server) Stop() error {
-	if s.cmd == nil {
-		return nil
-	}
-	if err := s.cmd.Process.Signal(syscall.SIGQUIT); err != nil {
-		return err
-	}
-	s.Thaw() // what is frozen does not hear of it
-	<-s.done
-	s.cmd = nil
-	return nil
-}
-
 // Freeze stops all processes of the server from running. Thaw has them go on.
 func (s *Server) Freeze() { s.signal(syscall.SIGSTOP) }
 
@@ -280,10 +229,10 @@ func (s *Server) Thaw() { s.signal(syscall.SIGCONT) }
 // signal tells the server and its children, the server first, so that it makes
 // no more of them when it is stopped.
 func (s *Server) signal(sig syscall.Signal) {
-	if s.cmd == nil {
+	pid := s.Pid()
+	if pid == 0 {
 		return
 	}
-	pid := s.cmd.Process.Pid
 	_ = syscall.Kill(pid, sig)
 	stats, _ := filepath.Glob("/proc/[0-9]*/stat")
 	for _, path := range stats {
@@ -299,15 +248,6 @@ func (s *Server) signal(sig syscall.Signal) {
 		}
 	}
 }
-
-// Close stops the server and removes its data.
-func (s *Server) Close() error { return errors.Join(s.Stop(), os.RemoveAll(s.dir)) }
-
-// Address is the host and port where the server listens.
-func (s *Server) Address() string { return net.JoinHostPort(s.place.Address, strconv.Itoa(s.port)) }
-
-// Port is where the server listens.
-func (s *Server) Port() int { return s.port }
 
 // URL is where a user reaches a database.
 func (s *Server) URL(name, password, database string) string {

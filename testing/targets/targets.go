@@ -3,9 +3,7 @@ package targets
 import (
 	"context"
 	"fmt"
-	"net"
 	"slices"
-	"strconv"
 	"strings"
 	"testing"
 
@@ -96,8 +94,6 @@ func (at *Target) LogsIn(t testing.TB, user, password string) bool {
 	return at.enter(t.Context(), user, password) == nil
 }
 
-func local(port int) string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(port)) }
-
 func postgreSQL() (*Target, error) {
 	s, err := pgserver.Start()
 	if err != nil {
@@ -106,7 +102,7 @@ func postgreSQL() (*Target, error) {
 	return &Target{
 		Server:   s,
 		Creation: `CREATE ROLE "{{name}}" WITH LOGIN PASSWORD '{{password}}' VALID UNTIL '{{expiration}}'; GRANT SELECT, INSERT, UPDATE ON ALL TABLES IN SCHEMA public TO "{{name}}";`,
-		address:  func() string { return local(s.Port()) },
+		address:  s.Address,
 		connection: func(port int) map[string]any {
 			return map[string]any{
 				"plugin_name": "postgresql-database-plugin", "username": pgserver.Admin, "password": pgserver.Password,
@@ -207,7 +203,7 @@ func redisServer() (*Target, error) {
 	}
 	return &Target{
 		Server: s, Creation: `["~*", "+@read"]`,
-		address: func() string { return local(s.Port()) },
+		address: s.Address,
 		connection: func(port int) map[string]any {
 			return map[string]any{
 				"plugin_name": "redis-database-plugin", "username": redisserver.Admin, "password": redisserver.Password, "host": "127.0.0.1", "port": port,
@@ -218,7 +214,7 @@ func redisServer() (*Target, error) {
 			if user == "" {
 				user, password = redisserver.Admin, redisserver.Password
 			}
-			c := redis.NewClient(&redis.Options{Addr: local(s.Port()), Username: user, Password: password, MaxRetries: -1})
+			c := redis.NewClient(&redis.Options{Addr: s.Address(), Username: user, Password: password, MaxRetries: -1})
 			defer func() { _ = c.Close() }()
 			for _, text := range append(commands, "PING") {
 				var words []any
@@ -232,7 +228,7 @@ func redisServer() (*Target, error) {
 			return nil
 		},
 		users: func(ctx context.Context) ([]string, error) {
-			c := redis.NewClient(&redis.Options{Addr: local(s.Port()), Username: redisserver.Admin, Password: redisserver.Password})
+			c := redis.NewClient(&redis.Options{Addr: s.Address(), Username: redisserver.Admin, Password: redisserver.Password})
 			defer func() { _ = c.Close() }()
 			return c.Do(ctx, "ACL", "USERS").StringSlice()
 		},

@@ -18,6 +18,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/coffer-secrets/coffer/testing/daemon"
 	"github.com/coffer-secrets/coffer/testing/harness"
 )
 
@@ -304,15 +305,14 @@ func fetch(t *testing.T, address, path, token string) (body []byte, ok bool) {
 	return body, err == nil && resp.StatusCode == http.StatusOK
 }
 
-// freeAddress is one that nothing listened on a moment ago.
+// freeAddress is one that nothing listens on.
 func freeAddress(t *testing.T) string {
 	t.Helper()
-	socket, err := net.Listen("tcp", "127.0.0.1:0")
+	at, err := daemon.FreeAddress()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer socket.Close()
-	return socket.Addr().String()
+	return at
 }
 
 // TestServiceManager follows what systemd is told through a reload and the end.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"slices"
 	"strconv"
 	"strings"
@@ -33,7 +32,7 @@ func TestMain(m *testing.M) {
 // login opens one connection of a user.
 func login(t *testing.T, at *redisserver.Server, user, password string) (*client.Conn, error) {
 	t.Helper()
-	c := client.NewClient(&client.Options{Addr: net.JoinHostPort("127.0.0.1", strconv.Itoa(at.Port())), Username: user, Password: password, MaxRetries: -1, DisableIdentity: true})
+	c := client.NewClient(&client.Options{Addr: at.Address(), Username: user, Password: password, MaxRetries: -1, DisableIdentity: true})
 	t.Cleanup(func() { _ = c.Close() })
 	conn := c.Conn()
 	err := conn.Do(t.Context(), "ACL", "WHOAMI").Err()
@@ -65,7 +64,7 @@ func there(t *testing.T, at *redisserver.Server, prefix string) []string {
 func settings(at *redisserver.Server, user string, passwords ...string) *database.Settings {
 	return &database.Settings{
 		Username: user, Passwords: passwords, MaxOpen: 4, MaxIdle: 4,
-		Options: map[string]string{"host": "127.0.0.1", "port": strconv.Itoa(at.Port())},
+		Options: map[string]string{"host": at.Host, "port": strconv.Itoa(at.Port())},
 	}
 }
 
