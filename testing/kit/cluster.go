@@ -67,18 +67,33 @@ func NewCluster(t testing.TB, size int, list ...Option) *Cluster {
 	first := c.Nodes[0]
 	for _, s := range c.Nodes[1:] {
 		s.Root, s.Keys = first.Root, first.Keys
-		ctx, cancel := context.WithTimeout(t.Context(), patience)
-		if err := first.Node.AddVoter(ctx, s.opts.member.id, s.opts.member.id); err != nil {
-			t.Fatal(err)
-		}
-		if err := s.Node.WaitApplied(ctx, first.Node.Status().Applied); err != nil {
-			t.Fatal(err)
-		}
-		cancel()
+		c.admit(s)
 		s.Unseal()
 	}
 	t.Cleanup(c.verify)
 	return c
+}
+
+// admit makes a node a voter and waits until it has what the others have. On a
+// machine that is busy, another node may come to lead in the middle of it.
+func (c *Cluster) admit(s *Server) {
+	c.t.Helper()
+	ctx, cancel := context.WithTimeout(c.t.Context(), patience)
+	defer cancel()
+	id := s.opts.member.id
+	for {
+		leader := c.Leader()
+		err := leader.Node.AddVoter(ctx, id, id)
+		if err == nil {
+			err = s.Node.WaitApplied(ctx, leader.Node.Status().Applied)
+		}
+		switch {
+		case err == nil:
+			return
+		case !errors.Is(err, cluster.ErrNotLeader) && !errors.Is(err, cluster.ErrUnknown), ctx.Err() != nil:
+			c.t.Fatal(err)
+		}
+	}
 }
 
 // configure makes a node of the network of a node alone.
