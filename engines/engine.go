@@ -41,8 +41,10 @@ type Engine struct {
 	// trait Issues that answers a Grant has it. Extend, if set, is told of renewals.
 	Revoke Revoke
 	Extend Extend
-	// Marked, if set, lists what the engine has made that can be found by its mark.
-	Marked Marked
+	// Marked, if set, lists what the engine has made that can be found by its mark,
+	// and Targets where there is any.
+	Marked  Marked
+	Targets Targets
 	// Due does what the engine has scheduled with Tx.Schedule.
 	Due Due
 }
@@ -163,6 +165,11 @@ type Entry struct {
 type Page struct {
 	After string
 	Limit int
+	// Unsorted lists a page in the store's own order, which never changes, and After
+	// is by that order too. It costs what it answers with, while a sorted page costs
+	// the whole folder. Without Limit it has no effect. The folder must hold rows
+	// only.
+	Unsorted bool
 }
 
 // Tx is a transaction on a mount's own storage. Paths are relative to it:

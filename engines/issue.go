@@ -103,6 +103,9 @@ type Found struct {
 // it with the leases.
 type Marked func(ctx context.Context, r *Reach, target string) ([]Found, error)
 
+// Targets lists the targets of a mount whose things have marks.
+type Targets func(tx Tx) ([]string, error)
+
 // Revocation is one thing to be undone.
 type Revocation struct {
 	LeaseID string

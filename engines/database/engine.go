@@ -48,7 +48,7 @@ func New(plugins ...*Plugin) *engines.Engine {
 				Routes: e.routes(),
 			}, twice
 		},
-		Revoke: e.revoke, Extend: e.extend, Marked: e.marked, Due: e.due,
+		Revoke: e.revoke, Extend: e.extend, Marked: e.marked, Targets: e.targets, Due: e.due,
 	}
 }
 

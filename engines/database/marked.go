@@ -21,6 +21,27 @@ type MarkedUser struct{ Name, Mark string }
 // ErrNoMarks says that a connection does not mark users.
 var ErrNoMarks = errors.New("users are not marked")
 
+// optionMark is the member of a connection by which a plugin marks users.
+const optionMark = "mark_users"
+
+// targets lists the connections that mark users.
+func (e *engine) targets(tx engines.Tx) (names []string, err error) {
+	all, err := tx.List(configDir, engines.Page{})
+	if err != nil {
+		return nil, err
+	}
+	for _, name := range all {
+		c, err := e.loadConnection(tx, name)
+		if err != nil {
+			return nil, err
+		}
+		if c != nil && c.Options[optionMark] == "true" {
+			names = append(names, name)
+		}
+	}
+	return names, nil
+}
+
 // marked lists the users of a connection by their marks. What a role says of
 // removing them is not known any more: they are removed in the database's own way.
 func (e *engine) marked(ctx context.Context, r *engines.Reach, target string) ([]engines.Found, error) {

@@ -43,7 +43,8 @@ type Issued struct {
 
 	mu sync.Mutex
 	// queues are those that this node works on, or waits with, while it leads.
-	queues map[target]*queue
+	queues   map[target]*queue
+	sweeping sweeping
 	// changed is closed and replaced when a queue got on.
 	changed chan struct{}
 }

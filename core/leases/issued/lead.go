@@ -58,6 +58,7 @@ func (s *Issued) Lead(ctx context.Context, store *state.Store) {
 	defer workers.Wait()
 	s.mu.Lock()
 	s.queues = make(map[target]*queue) // what was true in an earlier term may not be
+	s.sweeping = sweeping{}
 	s.mu.Unlock()
 	ticker := time.NewTicker(lookEvery)
 	defer ticker.Stop()
@@ -164,6 +165,7 @@ func (s *Issued) look(ctx context.Context, store *state.Store, workers *sync.Wai
 	if held == nil { // whose owners are gone is one of the things that are not known
 		err = errors.Join(err, s.end(ctx, store))
 	}
+	s.sweep(ctx, store, workers)
 	return err
 }
 

@@ -95,23 +95,26 @@ func (s *Issued) compareAhead(_ context.Context, req *engines.Request, in engine
 		return nil, engines.Invalidf("what mounts of type %s make cannot be found at their targets", m.Type)
 	}
 	store := tx.Store()
-	return func(ctx context.Context) (any, error) {
-		ctx, cancel := context.WithTimeout(ctx, reconcileWithin)
-		defer cancel()
-		began := store.Now()
-		found, err := m.Engine.Marked(ctx, s.reach(store, m), target)
-		var known *engines.Error
-		if err != nil && !errors.As(err, &known) {
-			err = &engines.Error{Kind: engines.KindUpstream, Message: "the target does not tell what there is", Cause: err}
-		}
-		if err != nil {
-			return nil, err
-		}
-		out := &compared{mount: m, report: report{Mount: m.Path, Target: target, Time: began, UnleasedNames: []string{}, MissingIDs: []string{}}}
-		// What has been made for a lease had it before: a lease that is not there by
-		// now is there no more.
-		return out, store.View(ctx, func(tx *state.Tx) error { return s.compare(tx, out, found, grace) })
-	}, nil
+	return func(ctx context.Context) (any, error) { return s.compared(ctx, store, m, target, grace) }, nil
+}
+
+// compared compares what a target tells with the leases.
+func (s *Issued) compared(ctx context.Context, store *state.Store, m *mounts.Mounted, target string, grace time.Duration) (*compared, error) {
+	ctx, cancel := context.WithTimeout(ctx, reconcileWithin)
+	defer cancel()
+	began := store.Now()
+	found, err := m.Engine.Marked(ctx, s.reach(store, m), target)
+	var known *engines.Error
+	if err != nil && !errors.As(err, &known) {
+		err = &engines.Error{Kind: engines.KindUpstream, Message: "the target does not tell what there is", Cause: err}
+	}
+	if err != nil {
+		return nil, err
+	}
+	out := &compared{mount: m, report: report{Mount: m.Path, Target: target, Time: began, UnleasedNames: []string{}, MissingIDs: []string{}}}
+	// What has been made for a lease had it before: a lease that is not there by
+	// now is there no more.
+	return out, store.View(ctx, func(tx *state.Tx) error { return s.compare(tx, out, found, grace) })
 }
 
 // compare sets what was found against the leases.
@@ -134,7 +137,7 @@ func (s *Issued) compare(tx *state.Tx, out *compared, found []engines.Found, gra
 			delete(left, digest)
 			return nil
 		}
-		r, err := load(tx, id)
+		r, err := peek(tx, id)
 		if err != nil || r == nil || r.Mount != out.mount.Accessor || r.Target != rep.Target || r.Phase != live || !r.Issued.Before(rep.Time) {
 			return err
 		}
@@ -164,6 +167,15 @@ func reportKey(mount, target string) []byte {
 	return state.Key(state.Config, state.RootNamespace, []byte(reportDir), sum[:])
 }
 
+// put keeps the report as the last of its target.
+func (r *report) put(tx *state.Tx, mount string) error {
+	value, err := json.Marshal(r)
+	if err != nil {
+		return engines.Internal(err)
+	}
+	return tx.Put(reportKey(mount, r.Target), value, state.PutOptions{})
+}
+
 // reconcile keeps the report, and removes what no lease is for if it is asked to.
 func (s *Issued) reconcile(req *engines.Request, tx *state.Tx) (*engines.Response, error) {
 	out, ok := req.Ahead.(*compared)
@@ -181,11 +193,7 @@ func (s *Issued) reconcile(req *engines.Request, tx *state.Tx) (*engines.Respons
 			return nil, engines.Invalidf("a snapshot was restored, which does not know of all leases: nothing is removed until sys/leases/release")
 		}
 	}
-	value, err := json.Marshal(&rep)
-	if err != nil {
-		return nil, engines.Internal(err)
-	}
-	if err := tx.Put(reportKey(out.mount.Accessor, rep.Target), value, state.PutOptions{}); err != nil {
+	if err := rep.put(tx, out.mount.Accessor); err != nil {
 		return nil, err
 	}
 	resp := &engines.Response{Data: &rep}

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/coffer-secrets/coffer/engines"
 	"github.com/coffer-secrets/coffer/testing/kit"
 )
 
@@ -62,5 +63,39 @@ func TestReconcile(t *testing.T) {
 	}
 	for _, bad := range []body{{}, {"mount": "fake"}, {"mount": "none", "target": "a"}, {"mount": "cubbyhole", "target": "a"}, {"mount": "fake", "target": "a", "grace": "1m"}} {
 		s.Must(http.StatusBadRequest, kit.Request{Method: http.MethodPut, Path: "sys/leases/reconcile", Body: bad})
+	}
+}
+
+// TestSweep has the leader find by itself what was left behind, and remove it once
+// it is old.
+func TestSweep(t *testing.T) {
+	t.Parallel()
+	p, clock := newPlace(), kit.NewClock()
+	e := p.engine()
+	e.Targets = func(engines.Tx) ([]string, error) { return []string{"a"}, nil }
+	s := kit.New(t, kit.At(clock), kit.Engines(e))
+	mount(s)
+	kept, orphan := s.Get("fake/creds/a?ttl=700h"), s.Get("fake/creds/a?ttl=700h")
+	left := orphan.Text("data", "username")
+	p.jam("a", true)
+	s.Put("sys/leases/revoke-force/"+orphan.Text("lease_id"), nil)
+	p.jam("a", false)
+	p.mu.Lock()
+	p.users["strange"] = clock.Wall()
+	p.mu.Unlock()
+	last := func() *kit.Response { return s.Get("sys/leases/reconcile") }
+	eventually(t, "it is reported", func() bool {
+		clock.Advance(15 * time.Minute)
+		return strings.Contains(string(last().Raw), `"unleased":1,"removable":0,"unleased_names":["`+left+`"]`)
+	})
+	settles(t, p, kept.Text("data", "username"), left, "strange")
+	eventually(t, "it is removed", func() bool {
+		clock.Advance(time.Hour)
+		return !slices.Contains(p.list(), left)
+	})
+	eventually(t, "that is reported", func() bool { return strings.Contains(string(last().Raw), `"removed":1`) })
+	settles(t, p, kept.Text("data", "username"), "strange")
+	if got := s.Get("fake/creds/a").Text("data", "username"); !slices.Contains(p.list(), got) || clock.Wall().Sub(kit.NewClock().Wall()) < 23*time.Hour {
+		t.Errorf("%s is gone, or what was left behind went before its time", got)
 	}
 }

@@ -101,6 +101,19 @@ func load(tx *state.Tx, id string) (*row, error) {
 	return parse(id, stored)
 }
 
+// peek is load for one of so many that conditions of all of them would be too many.
+func peek(tx *state.Tx, id string) (*row, error) {
+	key, err := region(tx).Key(id)
+	if err != nil {
+		return nil, err
+	}
+	stored, err := tx.Peek(key)
+	if err != nil || stored == nil {
+		return nil, err
+	}
+	return parse(id, stored)
+}
+
 // anew reads a lease again, or returns nil. If it has not changed it is what it
 // was, which saves taking it apart.
 func (r *row) anew(tx *state.Tx) (*row, error) {

@@ -31,16 +31,8 @@ func count(tx *state.Tx, m *mounts.Mounted, meant func(r *row) bool) (n int, mor
 		if looked++; looked > maxLooked {
 			return errEnough
 		}
-		key, err := region(tx).Key(id)
-		if err != nil {
-			return err
-		}
-		stored, err := tx.Peek(key) // so many conditions would be too many for the commit
-		if err != nil || stored == nil {
-			return err
-		}
-		r, err := parse(id, stored)
-		if err == nil && r.Mount == m.Accessor && meant(r) {
+		r, err := peek(tx, id)
+		if err == nil && r != nil && r.Mount == m.Accessor && meant(r) {
 			n++
 		}
 		return err
