@@ -106,6 +106,9 @@ func (r *Region) dir(dir string) ([]byte, error) {
 // ones, so a page costs the opening of every name of the folder, though it holds
 // no more than twice as many as it answers with.
 func (r *Region) List(dir string, page engines.Page) ([]string, error) {
+	if page.Unsorted && page.Limit > 0 {
+		return r.unsorted(dir, page)
+	}
 	prefix, err := r.dir(dir)
 	if err != nil {
 		return nil, err
@@ -127,6 +130,20 @@ func (r *Region) List(dir string, page engines.Page) ([]string, error) {
 		return nil, err
 	}
 	return names.first(), nil
+}
+
+// unsorted is a page in the order of sealed names.
+func (r *Region) unsorted(dir string, page engines.Page) ([]string, error) {
+	var from []byte
+	if page.After != "" {
+		last, err := r.Key(strings.TrimSuffix(dir, "/") + "/" + page.After)
+		if err != nil {
+			return nil, err
+		}
+		from = append(slices.Clone(last), 0)
+	}
+	names, _, err := r.WalkPage(dir, from, page.Limit)
+	return names, err
 }
 
 // listing takes names in any order and keeps the first of a page.

@@ -247,6 +247,59 @@ func TestWalkPages(t *testing.T) {
 	}
 }
 
+// TestUnsortedPages: pages in the store's order hold each name once, also when the
+// name that one begins behind is gone.
+func TestUnsortedPages(t *testing.T) {
+	t.Parallel()
+	s, _ := newStore(t)
+	var want []string
+	update(t, s, func(r *state.Region) error {
+		for i := range 20 {
+			name := strconv.Itoa(i)
+			want = append(want, name)
+			if err := r.Put("d/"+name, nil); err != nil {
+				return err
+			}
+		}
+		return errors.Join(r.Put("c/x", nil), r.Put("e/x", nil))
+	})
+	slices.Sort(want)
+	for _, limit := range []int{1, 3, 20, 21} {
+		var got []string
+		for after := ""; ; {
+			var names []string
+			view(t, s, func(r *state.Region) (err error) {
+				names, err = r.List("d/", engines.Page{After: after, Limit: limit, Unsorted: true})
+				return err
+			})
+			if len(names) == 0 {
+				break
+			}
+			if len(names) > limit || len(got) > len(want) {
+				t.Fatalf("limit %d: a page has %d, after %d", limit, len(names), len(got))
+			}
+			got, after = append(got, names...), names[len(names)-1]
+		}
+		slices.Sort(got)
+		if !slices.Equal(got, want) {
+			t.Errorf("limit %d: %q", limit, got)
+		}
+	}
+	var before, after []string
+	list := func(to *[]string, from string) {
+		t.Helper()
+		view(t, s, func(r *state.Region) (err error) {
+			*to, err = r.List("d/", engines.Page{After: from, Limit: 5, Unsorted: true})
+			return err
+		})
+	}
+	list(&before, "7")
+	update(t, s, func(r *state.Region) error { return r.Delete("d/7") })
+	if list(&after, "7"); !slices.Equal(before, after) {
+		t.Errorf("behind a name that is gone come %q, and came %q", after, before)
+	}
+}
+
 func TestRegionsAreApart(t *testing.T) {
 	t.Parallel()
 	s, _ := newStore(t)

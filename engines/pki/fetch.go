@@ -34,9 +34,9 @@ func (e *engine) fetchRoutes() []engines.Route {
 			Ops:    []engines.Op{{Do: engines.Update, Trait: engines.Reads, Handler: e.answerOCSP}},
 		},
 		public("ocsp/{req...}", "Ask what became of a certificate, by OCSP.", []engines.Field{{Name: "req", Help: "The request in base64."}}, e.answerOCSP),
-		{Pattern: "certs", Help: "List the certificates.", Fields: paging(), Ops: []engines.Op{{Do: engines.List, Handler: list(certDir)}}},
+		{Pattern: "certs", Help: "List the certificates.", Fields: paging(), Ops: []engines.Op{{Do: engines.List, Handler: listPages(certDir)}}},
 		{Pattern: "certs/detailed", Help: "List certificates with what is in them.", Fields: paging(), Ops: []engines.Op{{Do: engines.List, Handler: listDetailed}}},
-		{Pattern: "certs/revoked", Help: "List the revoked certificates.", Fields: paging(), Ops: []engines.Op{{Do: engines.List, Handler: list(revokedDir)}}},
+		{Pattern: "certs/revoked", Help: "List the revoked certificates.", Fields: paging(), Ops: []engines.Op{{Do: engines.List, Handler: listPages(revokedDir)}}},
 	}
 	return out
 }

@@ -195,15 +195,31 @@ func list(dir string) engines.Handler {
 		if err != nil {
 			return nil, err
 		}
-		names, err := tx.List(dir, p)
+		return listed(tx, dir, p)
+	}
+}
+
+// listPages is list for folders of any size: with a limit, in the store's own order.
+func listPages(dir string) engines.Handler {
+	return func(_ context.Context, req *engines.Request, tx engines.Tx) (*engines.Response, error) {
+		p, err := page(req)
 		if err != nil {
 			return nil, err
 		}
-		if len(names) == 0 {
-			return nil, engines.NotFound()
-		}
-		return &engines.Response{Data: map[string]any{"keys": names}}, nil
+		p.Unsorted = true
+		return listed(tx, dir, p)
 	}
+}
+
+func listed(tx engines.Tx, dir string, p engines.Page) (*engines.Response, error) {
+	names, err := tx.List(dir, p)
+	if err != nil {
+		return nil, err
+	}
+	if len(names) == 0 {
+		return nil, engines.NotFound()
+	}
+	return &engines.Response{Data: map[string]any{"keys": names}}, nil
 }
 
 // listInfo lists rows with what info says of each.
@@ -212,6 +228,7 @@ func listInfo(req *engines.Request, tx engines.Tx, dir string, info func(name st
 	if err != nil {
 		return nil, err
 	}
+	p.Unsorted = dir == certDir
 	names, err := tx.List(dir, p)
 	if err != nil {
 		return nil, err
