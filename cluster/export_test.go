@@ -1,6 +1,10 @@
 package cluster
 
 import (
+	"time"
+
+	"github.com/hashicorp/raft"
+
 	"github.com/coffer-secrets/coffer/fsm"
 	"github.com/coffer-secrets/coffer/fsm/fsmpb"
 )
@@ -49,4 +53,9 @@ func OpenWithSegments(config Config, bytes int) (*Node, error) {
 // the one that needs it and how it is written are the test's.
 func OpenLater(config Config, needs func(*fsmpb.Command) uint32, encode func(*fsmpb.Command) ([]byte, error)) (*Node, error) {
 	return open(config, parts{fs: fsm.PrivateFS(), stores: openStores, format: format{newest: 2, needs: needs, encode: encode}})
+}
+
+// NewTransport is what a node puts around a transport.
+func NewTransport(inner raft.Transport) (raft.Transport, error) {
+	return newTransport(inner, systemClock{start: time.Now()})
 }
