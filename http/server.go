@@ -81,11 +81,13 @@ func complete(cfg Config) *server {
 func New(cfg Config) http.Handler {
 	s := complete(cfg)
 	router := mux.NewRouter().SkipClean(true)
-	api := s.adapt(s.dispatch())
+	dispatch := s.dispatch()
+	api := s.adapt(dispatch)
 	if s.Profiling {
 		s.profiling(router.PathPrefix("/v1/").Subrouter())
 	}
 	router.PathPrefix("/v1/").Handler(api)
+	router.Path(signInPath).Handler(s.adapt((&signIn{s, dispatch}).handle))
 	router.NotFoundHandler = s.adapt(func(context.Context, *request) (*response, error) {
 		return nil, &engines.Error{Kind: engines.KindNotFound, Message: "the API is below /v1/"}
 	})

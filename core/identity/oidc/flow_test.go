@@ -36,7 +36,7 @@ func TestCodeFlow(t *testing.T) {
 			t.Fatal(err)
 		}
 		s.login("alice")
-		r := s.Must(http.StatusOK, kit.Request{Path: strings.TrimPrefix(asked.Path, "/v1/") + "?" + asked.RawQuery, Token: s.tokens["alice"]})
+		r := s.Must(http.StatusOK, kit.Request{Path: provider + "/authorize?" + asked.RawQuery, Token: s.tokens["alice"]})
 		if r.Text("state") != "st" {
 			t.Errorf("state %s", r.Raw)
 		}

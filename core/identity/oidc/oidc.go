@@ -246,9 +246,11 @@ func checkIssuer(issuer string) error {
 
 // below is an issuer's URL: a path of the API at what is configured, or at
 // where clients reach the cluster.
-func (o *OIDC) below(base, path string) string {
+func (o *OIDC) below(base, path string) string { return o.at(base) + "/v1/" + path }
+
+func (o *OIDC) at(base string) string {
 	if base == "" {
 		base = o.APIAddr
 	}
-	return strings.TrimSuffix(base, "/") + "/v1/" + path
+	return strings.TrimSuffix(base, "/")
 }

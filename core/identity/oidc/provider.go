@@ -252,7 +252,7 @@ func (o *OIDC) describeProvider(_ context.Context, req *engines.Request, tx *sta
 	}
 	issuer := o.issuerOf(p, name)
 	return raw(200, map[string]any{
-		"issuer": issuer, "jwks_uri": issuer + "/.well-known/keys", "authorization_endpoint": issuer + "/authorize",
+		"issuer": issuer, "jwks_uri": issuer + "/.well-known/keys", "authorization_endpoint": o.at(p.Issuer) + "/ui/vault/identity/oidc/provider/" + name + "/authorize",
 		"token_endpoint": issuer + "/token", "userinfo_endpoint": issuer + "/userinfo",
 		"request_parameter_supported": false, "request_uri_parameter_supported": false,
 		"id_token_signing_alg_values_supported": algorithms(), "response_types_supported": []string{"code"},
