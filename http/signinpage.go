@@ -81,7 +81,7 @@ func render(page *shown, status int, leadsTo string) (*response, error) {
 		raw: &engines.Raw{Status: status, ContentType: "text/html; charset=utf-8", Body: out.Bytes()},
 		headers: map[string]string{
 			"Content-Security-Policy": stylePolicy + leadsTo, "X-Frame-Options": "DENY", "X-Content-Type-Options": "nosniff",
-			"Referrer-Policy": "same-origin", "Cross-Origin-Opener-Policy": "same-origin",
+			"Referrer-Policy": "same-origin",
 		},
 	}, nil
 }
