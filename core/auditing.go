@@ -23,8 +23,8 @@ type trail struct {
 	// so that it must not be executed.
 	recorded bool
 	failed   error
-	// looks says that the request can only read, so that it may go on while its
-	// record is being written; pending is that record until it is.
+	// looks says that the request can only read, so that its record may be written
+	// together with that of its answer; pending is that record until it is.
 	looks   bool
 	pending *audit.Pending
 	// asked is the record of the request, and of is what it was made from.
@@ -33,7 +33,7 @@ type trail struct {
 	of    [2]any
 }
 
-// settle waits for the record of a request that went on meanwhile.
+// settle waits for the record of a request that went on without it.
 func (t *trail) settle() error {
 	if t.pending == nil {
 		return t.failed
@@ -68,9 +68,9 @@ func (u *Unsealed) auditRequest(d *decoded, refused error) error {
 	}
 	t.asked, t.of = d.record(), t.from()
 	t.asked.Err = refused
-	t.began = t.set.Begin(&t.asked)
+	t.began = t.set.Later(&t.asked)
 	if t.pending, t.recorded = t.began, true; t.looks {
-		return nil
+		return nil // with its answer
 	}
 	err := t.settle()
 	t.recorded = err == nil
@@ -106,10 +106,11 @@ func (u *Unsealed) auditAnswer(d *decoded, out *Outbound, failed error) error {
 		return t.failed
 	case t.set == nil: // the cluster gave no view to serve the request from
 		return failed
-	case failed != nil:
+	case failed != nil && t.pending == nil:
 		if err := u.auditRequest(d, failed); err != nil {
 			return err
 		}
+	case failed != nil: // with the record of the request
 	case t.changesSystem():
 		// It may have enabled or disabled a device.
 		if err := u.auditAfter(d); err != nil {
@@ -143,10 +144,13 @@ func (u *Unsealed) auditResponse(d *decoded, out *Outbound, failed error) error 
 		r = d.record()
 	}
 	r.Response, r.Err = resp, failed
-	answered := t.set.Begin(&r)
-	if err := t.settle(); err != nil {
-		return err
+	answered := t.set.After(t.pending, &r)
+	if !answered.With(t.pending) {
+		if err := t.settle(); err != nil {
+			return err
+		}
 	}
+	t.pending = nil
 	if err := answered.Wait(); err != nil {
 		return auditError(err)
 	}

@@ -78,6 +78,7 @@ func (u *Unsealed) handle(ctx context.Context, in *Inbound) (*Outbound, error) {
 	if err != nil {
 		return nil, err
 	}
+	defer func() { d.trail.pending.Flush() }() // also if the handler fails badly
 	out, err := u.prepared(ctx, d)
 	if err == nil && out.making != nil {
 		out, err = u.fulfil(ctx, out.making)

@@ -35,10 +35,23 @@ var (
 // item is a record on its way to a device.
 type item struct {
 	line []byte
-	done chan<- error
+	// first, if set, is another record that goes before it. Both count or neither.
+	first []byte
+	done  chan<- error
 	// urgent items are written by a device that failed lately, too: there is no
 	// other.
 	urgent bool
+}
+
+// size is in bytes.
+func (it *item) size() int { return len(it.first) + len(it.line) }
+
+// records is how many it holds.
+func (it *item) records() int {
+	if it.first != nil {
+		return 2
+	}
+	return 1
 }
 
 // device writes records to one sink, in the order in which they came.
@@ -83,9 +96,9 @@ func (d *device) submit(it item) error {
 	if d.closed {
 		return errClosed
 	}
-	size := int64(len(it.line))
+	size := int64(it.size())
 	if queued := d.queued.Load(); queued > 0 && queued+size > queueBytes {
-		d.missed.Add(1)
+		d.missed.Add(uint64(it.records()))
 		return errFull
 	}
 	select {
@@ -93,7 +106,7 @@ func (d *device) submit(it item) error {
 		d.queued.Add(size)
 		return nil
 	default:
-		d.missed.Add(1)
+		d.missed.Add(uint64(it.records()))
 		return errFull
 	}
 }
@@ -155,7 +168,7 @@ func (d *device) run(ctx context.Context, s sink) {
 // long as more keep coming only a few times.
 func (d *device) gather(first item) []item {
 	d.batch = append(d.batch[:0], first)
-	size := len(first.line)
+	size := first.size()
 	for range gatherings {
 		runtime.Gosched()
 		if before := len(d.batch); !d.drain(&size) || len(d.batch) == before {
@@ -174,7 +187,7 @@ func (d *device) drain(size *int) bool {
 				return false
 			}
 			d.batch = append(d.batch, it)
-			*size += len(it.line)
+			*size += it.size()
 		default:
 			return true
 		}
@@ -192,14 +205,17 @@ func (d *device) limited(ctx context.Context, work func(ctx context.Context) (in
 }
 
 func (d *device) write(ctx context.Context, s sink, batch []item) {
-	for _, it := range batch {
-		d.queued.Add(-int64(len(it.line)))
+	for i := range batch {
+		d.queued.Add(-int64(batch[i].size()))
 	}
 	if batch = d.worthwhile(batch); len(batch) == 0 {
 		return
 	}
 	lines := d.lines[:0]
 	for i := range batch {
+		if batch[i].first != nil {
+			lines = append(lines, batch[i].first)
+		}
 		lines = append(lines, batch[i].line)
 	}
 	d.lines = lines
@@ -213,14 +229,16 @@ func (d *device) write(ctx context.Context, s sink, batch []item) {
 		return n, err
 	})
 	d.written.Add(uint64(n))
-	d.missed.Add(uint64(len(batch) - n))
+	d.missed.Add(uint64(len(lines) - n))
 	if err != nil {
 		d.fail(err)
 	} else {
 		d.recover()
 	}
-	for i, it := range batch {
-		if i < n {
+	end := 0 // of an item's lines
+	for i := range batch {
+		it := &batch[i]
+		if end += it.records(); end <= n {
 			it.done <- nil
 		} else {
 			it.done <- err
@@ -244,7 +262,7 @@ func (d *device) worthwhile(batch []item) []item {
 			kept = append(kept, it)
 			continue
 		}
-		d.missed.Add(1)
+		d.missed.Add(uint64(it.records()))
 		it.done <- errPaused
 	}
 	return kept

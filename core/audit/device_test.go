@@ -2,6 +2,7 @@ package audit_test
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -10,6 +11,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -17,6 +19,7 @@ import (
 	"time"
 
 	"github.com/coffer-secrets/coffer/core/audit"
+	"github.com/coffer-secrets/coffer/engines"
 	"github.com/coffer-secrets/coffer/testing/kit"
 )
 
@@ -421,6 +424,69 @@ func TestManyAtOnce(t *testing.T) {
 			if n, m := len(on(all, "request", path)), len(on(all, "response", path)); n != 2 || m != 2 {
 				t.Fatalf("%s has %d and %d records", path, n, m)
 			}
+		}
+	}
+}
+
+// TestReadsOfManyKinds: a read has its record and that of its answer, in this
+// order, whatever becomes of it, on devices that take them apart too.
+func TestReadsOfManyKinds(t *testing.T) {
+	t.Parallel()
+	udp, err := net.ListenPacket("udp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = udp.Close() }()
+	bad := &engines.Engine{Type: "bad", Class: engines.ClassSecret, Table: func(engines.Mount) (*engines.Table, error) {
+		breaks := func(context.Context, *engines.Request, engines.Tx) (*engines.Response, error) { panic("on purpose") }
+		return &engines.Table{Routes: []engines.Route{{Pattern: "x", Help: "It breaks.", Ops: []engines.Op{{Do: engines.Read, Handler: breaks}}}}}, nil
+	}}
+	s := serving(t, kit.Engines(bad))
+	s.Mount("bad", "bad", nil)
+	s.Mount("one", "kv", nil)
+	s.Put("one/x", body{"a": "value"})
+	s.Policy("none", `path "one/x" { capabilities = ["deny"] }`)
+	denied := s.Login("none")
+	file := s.enable("file", nil)
+	s.Put("sys/audit/udp", body{"type": "socket", "options": body{"address": udp.LocalAddr().String(), "socket_type": "udp", "write_timeout": "1s"}})
+	before := len(records(t, file))
+	for _, c := range []struct {
+		path, token string
+		status      int
+	}{{"one/x", "", http.StatusOK}, {"one/none", "", http.StatusNotFound}, {"one/x", denied, http.StatusForbidden}, {"bad/x", "", http.StatusInternalServerError}} {
+		s.Must(c.status, kit.Request{Path: c.path, Token: c.token})
+	}
+	want := []string{
+		"request one/x", "response one/x", "request one/none", "response one/none", "request one/x", "response one/x", "request bad/x",
+	}
+	var got []string
+	eventually(t, "the records are there", func() bool { // nobody waits for that of what broke
+		got = nil
+		for _, r := range records(t, file)[before:] {
+			got = append(got, fmt.Sprint(r["type"], " ", at(r, "request", "path")))
+		}
+		return len(got) >= len(want)
+	})
+	if !slices.Equal(got, want) {
+		t.Errorf("recorded %q, want %q", got, want)
+	}
+	packet := make([]byte, 64<<10)
+	for i := 0; i < len(want); i++ {
+		if err := udp.SetReadDeadline(time.Now().Add(relaxed)); err != nil {
+			t.Fatal(err)
+		}
+		n, _, err := udp.ReadFrom(packet)
+		if err != nil {
+			t.Fatal(err)
+		}
+		one := parse(t, packet[:n])
+		if len(one) != 1 {
+			t.Fatalf("a packet holds %d records", len(one))
+		}
+		if is := fmt.Sprint(one[0]["type"], " ", at(one[0], "request", "path")); strings.Contains(is, "sys/audit") {
+			i--
+		} else if is != want[i] {
+			t.Errorf("packet %d is %q, want %q", i, is, want[i])
 		}
 	}
 }

@@ -14,10 +14,15 @@ func (s *Set) Empty() bool { return len(s.devices) == 0 }
 // ErrNoDevice, with its causes, or ErrClosed.
 func (s *Set) Write(r *Record) error { return s.Begin(r).Wait() }
 
-// Pending is a record that devices have been given.
+// Pending is a record that devices have been given, or will be.
 type Pending struct {
 	set    *Set
 	record *Record
+	// begun says that devices have been given it, or may not be any more.
+	begun bool
+	// before, if set, is a record that goes along with it, and that devices have
+	// not been given by itself.
+	before *Pending
 	// rest are the devices that were not worth waiting for.
 	rest    []*device
 	results chan error
@@ -38,11 +43,50 @@ type part struct {
 // Begin gives a record to the devices that are worth it. It waits for nothing:
 // the record counts once Wait says so, which has to be asked.
 func (s *Set) Begin(r *Record) *Pending {
-	good, rest := s.split(time.Now())
-	p := &Pending{set: s, record: r, rest: rest}
-	p.parts = p.first[:0]
-	p.submit(good, false)
+	p := s.Later(r)
+	p.begin()
 	return p
+}
+
+// Later keeps a record until Wait is asked, or until another is given that goes
+// After it: for one that changes nothing if it is lost together with its answer.
+func (s *Set) Later(r *Record) *Pending { return &Pending{set: s, record: r} }
+
+// After is Begin of a record that follows another. If devices have not been given
+// that one, they get both at once, and the other's Wait has nothing to wait for.
+func (s *Set) After(before *Pending, r *Record) *Pending {
+	p := s.Later(r)
+	if before != nil && !before.begun && before.set == s {
+		before.begun, p.before = true, before
+	}
+	p.begin()
+	return p
+}
+
+// With reports whether another record, which may be nil, goes along with this one.
+func (p *Pending) With(other *Pending) bool { return other != nil && p.before == other }
+
+// records is how many devices are given.
+func (p *Pending) records() uint64 {
+	if p.before != nil {
+		return 2
+	}
+	return 1
+}
+
+// begin gives the record to the devices that are worth it.
+func (p *Pending) begin() {
+	var good []*device
+	good, p.rest = p.set.split(time.Now())
+	p.begun, p.parts = true, p.first[:0]
+	p.submit(good, false)
+}
+
+// Flush gives devices the record if they have not been given it.
+func (p *Pending) Flush() {
+	if p != nil && !p.begun {
+		p.begin()
+	}
 }
 
 // split tells the devices that are worth waiting for from the others.
@@ -68,20 +112,44 @@ func (p *Pending) submit(devices []*device, urgent bool) {
 	if p.record.Response != nil {
 		size = responseBytes
 	}
+	if p.before != nil {
+		size += requestBytes
+	}
 	for _, d := range devices {
 		e := encoder{dst: make([]byte, 0, size), form: d.form, mac: d.mac}
-		text, err := e.record(p.record, p.set.headers, p.record.Again.of(d))
+		it := item{done: p.results, urgent: urgent}
+		text, err := p.encode(&e, d, &it)
 		if err != nil {
 			p.failed = errors.Join(p.failed, err)
 			continue
 		}
-		if err := d.submit(item{line: e.dst, done: p.results, urgent: urgent}); err != nil {
+		if err := d.submit(it); err != nil {
 			p.failed = errors.Join(p.failed, err)
 			continue
 		}
 		p.parts = append(p.parts, part{d, text})
 		p.sent++
 	}
+}
+
+// encode writes the lines of an item, and returns what they say of who asked.
+func (p *Pending) encode(e *encoder, d *device, it *item) ([]byte, error) {
+	again := p.record.Again.of(d)
+	end := 0
+	if p.before != nil {
+		text, err := e.record(p.before.record, p.set.headers, nil)
+		if err != nil {
+			return nil, err
+		}
+		if end = len(e.dst); p.record.Again == p.before {
+			again = text
+		}
+	}
+	text, err := e.record(p.record, p.set.headers, again)
+	if it.line = e.dst[end:]; end > 0 {
+		it.first = e.dst[:end]
+	}
+	return text, err
 }
 
 // of is what a device's line of the record says of who asked and for what, or
@@ -98,8 +166,10 @@ func (p *Pending) of(d *device) []byte {
 	return nil
 }
 
-// Wait returns when at least one device has written the record.
+// Wait returns when at least one device has written the record, and the one that
+// goes before it.
 func (p *Pending) Wait() error {
+	p.Flush()
 	for {
 		err := p.once()
 		if err == nil {
@@ -119,7 +189,10 @@ func (p *Pending) Wait() error {
 		if next.Empty() {
 			return nil
 		}
-		p = next.Begin(p.record)
+		again := next.Later(p.record)
+		again.before = p.before
+		again.begin()
+		p = again
 	}
 }
 
@@ -130,7 +203,7 @@ func (p *Pending) once() error {
 	if p.sent > 0 || p.failed != nil {
 		if err = p.collect(); err == nil {
 			for _, d := range p.rest {
-				d.missed.Add(1)
+				d.missed.Add(p.records())
 			}
 			return nil
 		}
