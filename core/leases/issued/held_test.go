@@ -76,3 +76,39 @@ func TestRestoredLeasesAreHeld(t *testing.T) {
 		t.Errorf("users %q", users)
 	}
 }
+
+// TestTokensAfterARestore goes back to a snapshot: a token ends by what that says,
+// one that was revoked since is good again, and neither takes along what was made
+// for it.
+func TestTokensAfterARestore(t *testing.T) {
+	t.Parallel()
+	p, clock := newPlace(), kit.NewClock()
+	s := start(t, p, kit.At(clock))
+	made := func() (token, user string) {
+		token = s.Put("auth/token/create", body{"policies": "root", "ttl": "1h"}).Text("auth", "client_token")
+		return token, s.Must(http.StatusOK, kit.Request{Path: "fake/creds/a?ttl=1h&max_ttl=20h", Token: token}).Text("data", "username")
+	}
+	renewed, first := made()
+	revoked, _ := made()
+	lookup := func(token string) int {
+		return s.Do(kit.Request{Path: "auth/token/lookup-self", Token: token}).Status
+	}
+	snapshot := s.Do(kit.Request{Path: "sys/storage/raft/snapshot"}).Raw
+	s.Put("auth/token/renew", body{"token": renewed, "increment": "10h"})
+	s.Put("auth/token/revoke", body{"token": revoked})
+	settles(t, p, first)
+	s.Must(http.StatusNoContent, kit.Request{Method: http.MethodPost, Path: "sys/storage/raft/snapshot", Body: snapshot})
+	if lookup(revoked) != http.StatusOK || lookup(renewed) != http.StatusOK {
+		t.Error("a token of the snapshot is no good")
+	}
+	clock.Advance(2 * time.Hour)
+	if lookup(revoked) != http.StatusForbidden || lookup(renewed) != http.StatusForbidden {
+		t.Error("a token is good for longer than the snapshot says")
+	}
+	if got := s.Get("sys/leases/held"); len(got.At("data", "leases").([]any)) != 2 {
+		t.Errorf("held %s", got.Raw)
+	}
+	settles(t, p, first)
+	s.Put("sys/leases/release", nil)
+	settles(t, p)
+}
