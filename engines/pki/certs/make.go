@@ -1,9 +1,7 @@
 package certs
 
 import (
-	"crypto"
 	"crypto/rand"
-	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/asn1"
 	"encoding/hex"
@@ -93,17 +91,4 @@ func ParseTime(field, text string) (time.Time, error) {
 		}
 	}
 	return time.Time{}, engines.Invalidf("%s: expected a time such as 2030-01-02T15:04:05Z", field)
-}
-
-// Make signs a certificate of a public key. A root has itself as the parent.
-func Make(template, parent *x509.Certificate, public crypto.PublicKey, key crypto.Signer) (*x509.Certificate, error) {
-	der, err := x509.CreateCertificate(rand.Reader, template, parent, public, key)
-	if err != nil {
-		return nil, engines.Invalidf("the certificate cannot be made of what was asked for: a name or value in it has no form in X.509")
-	}
-	c, err := x509.ParseCertificate(der)
-	if err != nil {
-		return nil, engines.Invalidf("the certificate cannot be made of what was asked for: a name in it is malformed")
-	}
-	return c, nil
 }

@@ -96,6 +96,14 @@ func KindOf(public crypto.PublicKey) (Kind, bool) {
 
 // SubjectKeyID is the identifier of RFC 5280, section 4.2.1.2, method 1.
 func SubjectKeyID(public crypto.PublicKey) ([]byte, error) {
+	if ec, ok := public.(*ecdsa.PublicKey); ok { // the most common one, without a detour
+		point, err := ec.Bytes()
+		if err != nil {
+			return nil, err
+		}
+		sum := sha1.Sum(point) //nolint:gosec // as above
+		return sum[:], nil
+	}
 	der, err := x509.MarshalPKIXPublicKey(public)
 	if err != nil {
 		return nil, err
