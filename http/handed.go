@@ -23,6 +23,13 @@ func Forwarded(cfg Config) http.Handler {
 	return &leaderSide{server: s, dispatch: s.dispatch(), running: make(map[string]chan struct{})}
 }
 
+// NotReady answers what is handed on to a node that has just been started, and has
+// nothing yet that could do it.
+func NotReady(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set(fateHeader, fateNot)
+	w.WriteHeader(http.StatusServiceUnavailable)
+}
+
 // leaderSide is where handed requests are executed.
 type leaderSide struct {
 	*server

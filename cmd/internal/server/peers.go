@@ -17,6 +17,7 @@ import (
 	"github.com/coffer-secrets/coffer/cluster/gossip"
 	"github.com/coffer-secrets/coffer/cluster/wire"
 	"github.com/coffer-secrets/coffer/core"
+	httpapi "github.com/coffer-secrets/coffer/http"
 )
 
 // pathReadIndex is what followers call before a read, and pathTime a leader that
@@ -39,6 +40,8 @@ type peers struct {
 
 	// gossip tells of the others, once it has been started.
 	gossip atomic.Pointer[gossip.Gossip]
+	// handed does what others hand on, once there is something that can.
+	handed atomic.Pointer[http.Handler]
 
 	mu   sync.Mutex
 	node *cluster.Node
@@ -62,6 +65,7 @@ func openPeers(ctx context.Context, listener net.Listener, id, dir, advertise st
 	p := &peers{life: ctx, id: id, dir: dir, advertise: advertise, log: log.With("part", "peers"), mux: http.NewServeMux()}
 	p.mux.HandleFunc("POST "+pathReadIndex, p.answerReadIndex)
 	p.mux.HandleFunc("POST "+pathTime, p.answerTime)
+	p.mux.HandleFunc("POST "+httpapi.HandPath, p.answerHanded)
 	p.port = wire.Open(ctx, wire.Config{
 		Listener: listener, Advertise: advertise, Member: p.member, Address: p.address, RPC: p.mux, Logger: p.log,
 	})
@@ -69,6 +73,16 @@ func openPeers(ctx context.Context, listener net.Listener, id, dir, advertise st
 		p.port.SetIdentity(identity)
 	}
 	return p, nil
+}
+
+// answerHanded does what another node hands on. It may do so as soon as the port is
+// open, since it knows this node as the leader of before.
+func (p *peers) answerHanded(w http.ResponseWriter, r *http.Request) {
+	if handed := p.handed.Load(); handed != nil {
+		(*handed).ServeHTTP(w, r)
+		return
+	}
+	httpapi.NotReady(w, r)
 }
 
 // use tells who is a member from now on.

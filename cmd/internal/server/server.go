@@ -134,7 +134,8 @@ func (s *Server) open(ctx context.Context) error {
 		Core: s.core, Logger: s.log.Logger, Metrics: s.metrics.text, Observe: s.metrics.observe, InFlight: new(httpapi.InFlight),
 		Peers: &forwarder{node: s.node, port: s.peers.port},
 	}
-	s.peers.mux.Handle("POST "+httpapi.HandPath, httpapi.Forwarded(api))
+	handed := httpapi.Forwarded(api)
+	s.peers.handed.Store(&handed)
 	for _, l := range s.listeners {
 		l.answer(api, s.log.Logger)
 	}
