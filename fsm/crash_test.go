@@ -10,6 +10,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/coffer-secrets/coffer/fsm"
+	"github.com/coffer-secrets/coffer/fsm/fsmpb"
 	"github.com/coffer-secrets/coffer/fsm/fsmtest"
 )
 
@@ -270,6 +271,42 @@ func TestDamagedCurrent(t *testing.T) {
 		if _, err := fsm.Open(fsm.Options{Dir: "state", FS: fs}); err == nil {
 			t.Errorf("%q is accepted", content)
 		}
+	}
+}
+
+// TestRemovedFolder: a store whose folder is taken away says so, once, instead of
+// trying to write there for ever.
+func TestRemovedFolder(t *testing.T) {
+	t.Parallel()
+	mem, told := vfs.NewMem(), make(chan error, 100)
+	s, err := fsm.Open(fsm.Options{Dir: "state", FS: mem, Fatal: func(err error) { told <- err }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	apply(t, s, 1, 1, &fsmpb.Command{Writes: []*fsmpb.Write{put("k", "v")}})
+	if err := mem.RemoveAll("state/state-000001"); err != nil {
+		t.Fatal(err)
+	}
+	hold, err := s.Snapshot()
+	if err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		_ = hold.Checkpoint("checkpoint")
+	}()
+	if err := <-told; !strings.Contains(err.Error(), "removed") {
+		t.Errorf("told %v", err)
+	}
+	if err := mem.MkdirAll("state/state-000001", 0o700); err != nil { // to be done with it
+		t.Fatal(err)
+	}
+	<-ended
+	hold.Release()
+	_ = s.Close()
+	if len(told) > 0 {
+		t.Errorf("told again: %v", <-told)
 	}
 }
 

@@ -252,7 +252,12 @@ func (s *Store) openGeneration(name string, fresh bool) (*generation, error) {
 	o := databaseOptions(s.fs, s.cache, databaseLogger{s.logger, s.halt})
 	o.ErrorIfExists = fresh
 	o.MemTableSize = s.memTable
-	o.EventListener = &pebble.EventListener{DataCorruption: s.damaged}
+	var once sync.Once // the engine tries again, as fast as it can
+	o.EventListener = &pebble.EventListener{DataCorruption: s.damaged, BackgroundError: func(err error) {
+		if errors.Is(err, os.ErrNotExist) {
+			once.Do(func() { s.gone(name) })
+		}
+	}}
 	db, err := pebble.Open(s.fs.PathJoin(s.dir, name), o)
 	if err != nil {
 		return nil, err
@@ -362,6 +367,14 @@ func (s *Store) halt(err error) {
 func (s *Store) damaged(info pebble.DataCorruptionInfo) {
 	if s.fatal != nil {
 		s.fatal(fmt.Errorf("%w: %s", ErrDamaged, s.fs.PathBase(info.Path)))
+	}
+}
+
+// gone is told when the folder of the state is not there any more. It does not come
+// back, so that what is applied could never be kept.
+func (s *Store) gone(name string) {
+	if s.fatal != nil {
+		s.fatal(fmt.Errorf("fsm: the folder of the state has been removed: %s", name))
 	}
 }
 
