@@ -57,7 +57,7 @@ func (p *signIn) form(r *request, a *asked, status int, f signingIn, message str
 	// Browsers hold a form to its policy also where its answer leads.
 	resp, err := render(page, status, "'self' "+sourceOf(a.redirect))
 	if err == nil && fresh {
-		cookie := &http.Cookie{
+		cookie := &http.Cookie{ // #nosec G124 -- Secure wherever the listener speaks TLS
 			Name: formCookie, Value: base64.RawURLEncoding.EncodeToString(secret), Path: r.URL.EscapedPath(), MaxAge: formAge,
 			Secure: r.TLS != nil, HttpOnly: true, SameSite: http.SameSiteStrictMode,
 		}
