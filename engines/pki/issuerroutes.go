@@ -111,9 +111,6 @@ func (a *authority) usages(names []string) ([]string, error) {
 		if name == useIssue && !a.Revoked.IsZero() {
 			return nil, engines.Invalidf("usage: the issuer is revoked and cannot issue")
 		}
-		if kind, _ := keys.KindOf(a.cert.PublicKey); name == useOCSP && kind.Type == keys.Ed25519 {
-			continue // see usagesOf
-		}
 		out = append(out, name)
 	}
 	return out, nil

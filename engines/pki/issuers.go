@@ -234,10 +234,6 @@ func usagesOf(c *x509.Certificate) []string {
 	if c.KeyUsage != 0 && c.KeyUsage&x509.KeyUsageCRLSign == 0 {
 		usages = slices.DeleteFunc(usages, func(u string) bool { return u == useCRL })
 	}
-	// The library that signs answers of OCSP does not know these keys.
-	if kind, _ := keys.KindOf(c.PublicKey); kind.Type == keys.Ed25519 {
-		usages = slices.DeleteFunc(usages, func(u string) bool { return u == useOCSP })
-	}
 	return usages
 }
 

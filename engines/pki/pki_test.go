@@ -377,6 +377,48 @@ func TestTidy(t *testing.T) {
 	}
 }
 
+// TestTidyCounts: a run tells what is left when it is asked to, whatever it removes.
+func TestTidyCounts(t *testing.T) {
+	t.Parallel()
+	k := mount(t)
+	k.root() // is a certificate, too
+	k.write("roles/any", m{"allow_any_name": true, "key_type": "ec"})
+	issue := func(n, revoked int, ttl string) {
+		for i := range n {
+			got := k.write("issue/any", m{"common_name": "a.example.com", "ttl": ttl})
+			if i < revoked {
+				k.write("revoke", m{"serial_number": got["serial_number"]})
+			}
+		}
+	}
+	counts := func(tidy m) string {
+		k.write("tidy", tidy)
+		k.run()
+		status := k.read("tidy-status")
+		return fmt.Sprint(status["state"], " ", status["current_cert_store_count"], " ", status["current_revoked_cert_count"])
+	}
+	issue(5, 2, "1h")
+	issue(4, 1, "700h")
+	if got := counts(m{"tidy_cert_store": true}); got != "Finished <nil> <nil>" {
+		t.Errorf("unasked: %s", got)
+	}
+	k.write("config/auto-tidy", m{"maintain_stored_certificate_counts": true})
+	k.Now = k.Now.Add(100 * time.Hour)
+	for _, c := range []struct {
+		tidy m
+		want string
+	}{
+		{m{"tidy_expired_issuers": true, "page_size": 3}, "Finished 10 3"},
+		{m{"tidy_cert_store": true, "page_size": 3}, "Finished 7 3"},
+		{m{"tidy_revoked_certs": true, "page_size": 3}, "Finished 5 1"},
+		{m{"tidy_revoked_certs": true, "tidy_cert_store": true}, "Finished 5 1"},
+	} {
+		if got := counts(c.tidy); got != c.want {
+			t.Errorf("%v: %s, want %s", c.tidy, got, c.want)
+		}
+	}
+}
+
 func TestURLs(t *testing.T) {
 	t.Parallel()
 	k := mount(t)

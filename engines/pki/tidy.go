@@ -129,6 +129,10 @@ type tidying struct {
 	Certs    int64        `json:"certs"`
 	Revoked  int64        `json:"revoked"`
 	Missing  int64        `json:"missing"`
+	// Count says to count what is left: Stored certificates and Listed revocations.
+	Count  bool  `json:"count,omitempty"`
+	Stored int64 `json:"stored,omitempty"`
+	Listed int64 `json:"listed,omitempty"`
 }
 
 const (
@@ -157,7 +161,11 @@ func startTidy(tx engines.Tx, s tidySettings, now time.Time, auto bool) (bool, e
 	if err != nil || old.State == tidyRunning || old.State == tidyCancelling {
 		return false, err
 	}
-	t := &tidying{State: tidyRunning, Settings: s, Started: now, Auto: auto, AutoEnd: old.AutoEnd}
+	a, err := loadAutoTidy(tx)
+	if err != nil {
+		return false, err
+	}
+	t := &tidying{State: tidyRunning, Settings: s, Started: now, Auto: auto, AutoEnd: old.AutoEnd, Count: a.Counts}
 	if err := save(tx, tidyRow, t); err != nil {
 		return false, err
 	}
@@ -193,6 +201,9 @@ func (t *tidying) show(uuid string) map[string]any {
 	}
 	if t.State == tidyError {
 		data["error"] = t.Message
+	}
+	if t.Count && t.State == tidyFinished {
+		data["current_cert_store_count"], data["current_revoked_cert_count"] = t.Stored, t.Listed
 	}
 	t.Settings.show(data)
 	return data
@@ -283,9 +294,9 @@ func (e *engine) tidyPage(m engines.Mount, tx engines.Tx, t *tidying, now time.T
 	var one func(tx engines.Tx, serial string) error
 	s := &t.Settings
 	switch {
-	case t.Phase == phaseCerts && (s.Store || s.Invalid):
+	case t.Phase == phaseCerts && (s.Store || s.Invalid || t.Count):
 		dir, one = certDir, func(tx engines.Tx, serial string) error { return t.tidyCert(tx, serial, now) }
-	case t.Phase == phaseRevoked && (s.Revoked || s.Assoc):
+	case t.Phase == phaseRevoked && (s.Revoked || s.Assoc || t.Count):
 		dir, one = revokedDir, func(tx engines.Tx, serial string) error { return t.tidyRevoked(tx, serial, now) }
 	case t.Phase == phaseIssuers && s.Issuers:
 		if err := e.tidyIssuers(m, tx, s, now); err != nil {
@@ -299,6 +310,11 @@ func (e *engine) tidyPage(m engines.Mount, tx engines.Tx, t *tidying, now time.T
 	serials, next, err := tx.WalkPage(dir, t.Next, int(s.Page))
 	if err != nil {
 		return err
+	}
+	if t.Phase == phaseCerts {
+		t.Stored += int64(len(serials))
+	} else {
+		t.Listed += int64(len(serials))
 	}
 	for _, serial := range serials {
 		if err := one(tx, serial); err != nil {
@@ -314,6 +330,9 @@ func (e *engine) tidyPage(m engines.Mount, tx engines.Tx, t *tidying, now time.T
 // tidyCert removes a certificate that has ended. One that is revoked stays for as
 // long as its line in the list does.
 func (t *tidying) tidyCert(tx engines.Tx, serial string, now time.Time) error {
+	if !t.Settings.Store && !t.Settings.Invalid {
+		return nil // it is only counted
+	}
 	row, err := tx.Get(certDir + serial)
 	if err != nil || row == nil {
 		return err
@@ -321,7 +340,7 @@ func (t *tidying) tidyCert(tx engines.Tx, serial string, now time.Time) error {
 	s, err := decodeStored(row.Value)
 	if err != nil {
 		if t.Settings.Invalid {
-			t.Certs++
+			t.Certs, t.Stored = t.Certs+1, t.Stored-1
 			return tx.Delete(certDir + serial)
 		}
 		return err
@@ -333,7 +352,7 @@ func (t *tidying) tidyCert(tx engines.Tx, serial string, now time.Time) error {
 	if err != nil || revoked != nil {
 		return err
 	}
-	t.Certs++
+	t.Certs, t.Stored = t.Certs+1, t.Stored-1
 	return tx.Delete(certDir + serial)
 }
 
@@ -353,7 +372,14 @@ func (t *tidying) tidyRevoked(tx engines.Tx, serial string, now time.Time) error
 	if !t.Settings.Revoked || !now.After(r.End.Add(t.Settings.revokedBuffer())) {
 		return nil
 	}
-	t.Revoked++
+	kept, err := tx.Get(certDir + serial)
+	if err != nil {
+		return err
+	}
+	if kept != nil {
+		t.Stored--
+	}
+	t.Revoked, t.Listed = t.Revoked+1, t.Listed-1
 	for _, path := range []string{revokedDir + serial, entryDir + r.Group + "/" + serial, certDir + serial} {
 		if err := tx.Delete(path); err != nil {
 			return err

@@ -3,6 +3,7 @@ package lists
 import (
 	"bytes"
 	"crypto"
+	"crypto/ed25519"
 	"crypto/rand"
 	_ "crypto/sha1"   // #nosec G505 -- requests name issuers by it
 	_ "crypto/sha256" // as above
@@ -102,6 +103,9 @@ func (q *Question) Answer(issuer *x509.Certificate, key crypto.Signer, algorithm
 	}
 	if !revoked.IsZero() {
 		template.Status, template.RevokedAt, template.RevocationReason = ocsp.Revoked, revoked, ocsp.Unspecified
+	}
+	if ed, ok := key.(ed25519.PrivateKey); ok {
+		return answerEd25519(issuer, template, ed)
 	}
 	return ocsp.CreateResponse(issuer, issuer, template, key)
 }
