@@ -154,6 +154,8 @@ func (u *Unsealed) auditResponse(d *decoded, out *Outbound, failed error) error 
 	if err := answered.Wait(); err != nil {
 		return auditError(err)
 	}
+	answered.Release()
+	t.began.Release()
 	return failed
 }
 

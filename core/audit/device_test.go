@@ -490,3 +490,41 @@ func TestReadsOfManyKinds(t *testing.T) {
 		}
 	}
 }
+
+// TestLinesAreNotMixed: what a line was written in is used again only once
+// nobody reads it, whatever comes at once.
+func TestLinesAreNotMixed(t *testing.T) {
+	t.Parallel()
+	s := serving(t)
+	s.Mount("one", "kv", nil)
+	file := s.enable("file", nil)
+	const workers, each = 8, 40
+	var wg sync.WaitGroup
+	for w := range workers {
+		wg.Go(func() {
+			path := fmt.Sprintf("one/w%d", w)
+			for range each {
+				s.Must(http.StatusNoContent, kit.Request{Method: http.MethodPut, Path: path, Body: body{"a": strings.Repeat("x", 100*w)}})
+				s.Must(http.StatusOK, kit.Request{Path: path})
+				s.Must(http.StatusOK, kit.Request{Method: "LIST", Path: "one"})
+			}
+		})
+	}
+	wg.Wait()
+	seen := make(map[any][]record)
+	for _, r := range records(t, file) {
+		id := at(r, "request", "id")
+		seen[id] = append(seen[id], r)
+	}
+	complete := 0
+	for id, list := range seen {
+		if len(list) == 2 && list[0]["type"] == "request" && list[1]["type"] == "response" && at(list[0], "request", "path") == at(list[1], "request", "path") {
+			complete++
+		} else if at(list[0], "request", "path") != "sys/audit/file" && at(list[0], "request", "path") != "sys/audit/test" {
+			t.Errorf("request %v has the records %v", id, list)
+		}
+	}
+	if want := workers * each * 3; complete < want {
+		t.Errorf("%d requests are on record, want %d", complete, want)
+	}
+}

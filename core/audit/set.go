@@ -28,16 +28,41 @@ type Pending struct {
 	results chan error
 	sent    int
 	failed  error
+	// written says that all devices that have the record have written it.
+	written bool
 	// parts are what stands in the lines of who asked and for what. Most often
 	// there is one device.
 	parts []part
 	first [1]part
 }
 
-// part is a piece of a device's line that holds the members "auth" and "request".
+// part is a piece of a device's line that holds the members "auth" and "request",
+// and what the line is written in.
 type part struct {
 	device *device
 	text   []byte
+	room   *[]byte
+}
+
+// rooms are what lines were written in, to be used again.
+var rooms = sync.Pool{New: func() any { return new([]byte) }}
+
+// keptRoom bounds what is kept of one.
+const keptRoom = 16 << 10
+
+// Release says that a record that Wait has been asked for is not needed any more,
+// for others to go After or to be like it (Record.Again).
+func (p *Pending) Release() {
+	// With one device, and one that is done with a line when it has written it, it is
+	// certain that nobody reads it any more; a client of HTTP may.
+	if p == nil || !p.written || len(p.parts) != 1 || p.parts[0].device.entry.Type != TypeFile {
+		return
+	}
+	room := p.parts[0].room
+	p.parts = nil
+	if cap(*room) <= keptRoom {
+		rooms.Put(room)
+	}
 }
 
 // Begin gives a record to the devices that are worth it. It waits for nothing:
@@ -116,9 +141,11 @@ func (p *Pending) submit(devices []*device, urgent bool) {
 		size += requestBytes
 	}
 	for _, d := range devices {
-		e := encoder{dst: make([]byte, 0, size), form: d.form, mac: d.mac}
+		room := rooms.Get().(*[]byte) //nolint:forcetypeassert // the pool holds nothing else
+		e := encoder{dst: slices.Grow((*room)[:0], size), form: d.form, mac: d.mac}
 		it := item{done: p.results, urgent: urgent}
 		text, err := p.encode(&e, d, &it)
+		*room = e.dst
 		if err != nil {
 			p.failed = errors.Join(p.failed, err)
 			continue
@@ -127,7 +154,7 @@ func (p *Pending) submit(devices []*device, urgent bool) {
 			p.failed = errors.Join(p.failed, err)
 			continue
 		}
-		p.parts = append(p.parts, part{d, text})
+		p.parts = append(p.parts, part{d, text, room})
 		p.sent++
 	}
 }
@@ -237,6 +264,7 @@ func (p *Pending) collect() error {
 		select {
 		case err := <-p.results:
 			if err == nil {
+				p.written = p.sent == 1
 				return nil
 			}
 			p.failed = errors.Join(p.failed, err)
