@@ -25,5 +25,10 @@
 // Only the leader undoes, and what it commits is fenced with its term. What fails
 // is tried again for ever, less and less often. The waiting of a whole target is
 // kept in memory, so that a database that is down costs no writes; a new leader
-// asks it once more.
+// asks it once more. While a target undoes some, how those before them went is
+// committed: the log may be slower than the target.
+//
+// What no lease is for, since somebody gave its lease up or the cluster went back
+// to a snapshot, is found by its mark: the leader compares each target that has
+// marks with the leases every hour.
 package issued
