@@ -2,7 +2,6 @@ package cluster
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"sync"
 	"sync/atomic"
@@ -26,8 +25,8 @@ type lead struct {
 type leading struct {
 	// term is the one that this node leads or has last led.
 	term atomic.Uint64
-	// refusing is since when a transfer of leadership blocks commands.
-	refusing atomic.Int64
+	// refusing are commands that a transfer of leadership blocks.
+	refusing refusals
 
 	mu      sync.Mutex
 	lead    *lead         // nil while this node does not lead
@@ -167,7 +166,7 @@ func (n *Node) proposeNothing(term uint64) error {
 		return err
 	}
 	err = n.awaitOwn(n.raft.Apply(data, enqueueTimeout))
-	n.noteTransfer(errors.Is(err, raft.ErrLeadershipTransferInProgress))
+	n.noteTransfer(err)
 	return err
 }
 

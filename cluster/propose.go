@@ -52,7 +52,7 @@ func (n *Node) Propose(ctx context.Context, cmd *fsmpb.Command) (fsm.Result, err
 	if err := n.await(ctx, future); err != nil {
 		return fsm.Result{}, n.proposeError(err)
 	}
-	n.noteTransfer(false)
+	n.noteTransfer(nil)
 	result, ok := future.Response().(*fsm.Result)
 	if !ok {
 		return fsm.Result{}, fmt.Errorf("%w: no result", ErrUnknown)
@@ -69,7 +69,7 @@ func (n *Node) proposeError(err error) error {
 	case errors.Is(err, raft.ErrNotLeader):
 		return ErrNotLeader
 	case errors.Is(err, raft.ErrLeadershipTransferInProgress):
-		n.noteTransfer(true)
+		n.noteTransfer(err)
 		return fmt.Errorf("%w: %w", ErrNotLeader, err)
 	case errors.Is(err, raft.ErrEnqueueTimeout):
 		return fmt.Errorf("%w: %w", ErrNotProposed, err)
@@ -78,18 +78,12 @@ func (n *Node) proposeError(err error) error {
 	}
 }
 
-// noteTransfer halts a node that has refused every command for too long since
-// it believes a transfer of leadership to be under way. The library may forget
-// to end one (hashicorp/raft issue 696), and only a restart helps.
-func (n *Node) noteTransfer(refused bool) {
-	if !refused {
-		if n.leading.refusing.Load() != 0 {
-			n.leading.refusing.Store(0)
-		}
-		return
-	}
-	now := int64(n.config.Clock.Monotonic())
-	if !n.leading.refusing.CompareAndSwap(0, now) && now-n.leading.refusing.Load() > int64(n.config.StallTimeout) {
+// noteTransfer halts a node that has refused every command for too long, as refusals
+// tell by what became of each.
+func (n *Node) noteTransfer(err error) {
+	if !errors.Is(err, raft.ErrLeadershipTransferInProgress) {
+		n.leading.refusing.end()
+	} else if n.leading.refusing.note(n.raft.CurrentTerm(), time.Now(), n.config.StallTimeout) {
 		go n.halt(errTransferStuck)
 	}
 }
