@@ -1,16 +1,15 @@
 package core
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net/url"
 	"slices"
 	"strconv"
 
 	"github.com/coffer-secrets/coffer/core/answer"
+	"github.com/coffer-secrets/coffer/core/several"
 	"github.com/coffer-secrets/coffer/core/state"
 	"github.com/coffer-secrets/coffer/engines"
 )
@@ -18,9 +17,7 @@ import (
 const (
 	// togetherPath is where several operations are asked for at once.
 	togetherPath = "sys/transaction"
-	// maxParts is how many there may be, and maxAnswers how many bytes they may be
-	// answered with together.
-	maxParts   = 128
+	// maxAnswers is how many bytes they may be answered with together.
 	maxAnswers = 8 << 20
 )
 
@@ -30,49 +27,17 @@ type part struct {
 	out *Outbound
 }
 
-// partOps are what a part may do, by the names that policies have for them.
-var partOps = map[string]engines.Operation{
-	"create": engines.Update, "update": engines.Update, "patch": engines.Patch, "delete": engines.Delete,
-	"read": engines.Read, "list": engines.List,
-}
-
-// parts reads the operations of a request that asks for several. What is not
-// there is the route's to miss.
+// parts are the operations of a request that asks for several.
 func parts(in *Inbound, body map[string]json.RawMessage) ([]*part, error) {
-	text, ok := body["operations"]
-	if !ok {
-		return nil, nil
+	asked, err := several.Parse(body)
+	if err != nil {
+		return nil, err
 	}
-	var asked []struct {
-		Operation string          `json:"operation"`
-		Path      string          `json:"path"`
-		Data      json.RawMessage `json:"data"`
-	}
-	var quoted string // as command lines send it
-	if json.Unmarshal(text, &quoted) == nil {
-		text = json.RawMessage(quoted)
-	}
-	read := json.NewDecoder(bytes.NewReader(text))
-	read.DisallowUnknownFields()
-	if err := read.Decode(&asked); err != nil || read.More() {
-		return nil, engines.Invalidf("operations: expected an array of objects with operation, path and data")
-	}
-	if len(asked) == 0 || len(asked) > maxParts {
-		return nil, engines.Invalidf("operations: expected 1 to %d", maxParts)
-	}
-	list := make([]*part, 0, len(asked))
+	var list []*part
 	for i, a := range asked {
 		one := *in
-		one.ID, one.Path, one.Query, one.Body, one.WrapTTL = in.ID+"."+strconv.Itoa(i+1), a.Path, nil, a.Data, 0
-		if one.Op, ok = partOps[a.Operation]; !ok {
-			return nil, engines.Invalidf("operation %d: expected create, update, patch, delete, read or list", i+1)
-		}
-		if one.Op != engines.Update && one.Op != engines.Patch {
-			one.Body = nil
-			if one.Query, ok = query(a.Data); !ok {
-				return nil, engines.Invalidf("operation %d: data: expected an object of texts, numbers and booleans", i+1)
-			}
-		}
+		one.ID, one.WrapTTL = in.ID+"."+strconv.Itoa(i+1), 0
+		one.Op, one.Path, one.Query, one.Body = a.Op, a.Path, a.Query, a.Body
 		d, err := decodeOne(&one)
 		if err != nil {
 			return nil, inPart(i, err)
@@ -80,29 +45,6 @@ func parts(in *Inbound, body map[string]json.RawMessage) ([]*part, error) {
 		list = append(list, &part{decoded: d})
 	}
 	return list, nil
-}
-
-// query gives what a read is told the form that it has in a URL.
-func query(data json.RawMessage) (url.Values, bool) {
-	if len(data) == 0 {
-		return nil, true
-	}
-	var members map[string]any
-	read := json.NewDecoder(bytes.NewReader(data))
-	read.UseNumber()
-	if read.Decode(&members) != nil {
-		return nil, false
-	}
-	out := make(url.Values, len(members))
-	for name, value := range members {
-		switch value.(type) {
-		case string, json.Number, bool:
-			out.Set(name, fmt.Sprint(value))
-		default:
-			return nil, false
-		}
-	}
-	return out, true
 }
 
 // togetherRoutes are those below sys/.
@@ -113,7 +55,7 @@ func (u *Unsealed) togetherRoutes() []engines.Route {
 			"records on audit devices. If one fails, nothing is changed, and the error says which. Operations that make credentials, or do " +
 			"anything beyond the store, cannot take part.",
 		Fields: []engines.Field{{
-			Name: "operations", Type: engines.JSON, Required: true, Secret: true,
+			Name: several.Field, Type: engines.JSON, Required: true, Secret: true,
 			Help: "What to do, in order: objects with operation (create, update, patch, delete, read or list), path, and data.",
 		}},
 		Ops: []engines.Op{{Do: engines.Update, Trait: engines.Writes, Handler: func(ctx context.Context, _ *engines.Request, tx engines.Tx) (*engines.Response, error) {
@@ -131,7 +73,7 @@ func (u *Unsealed) together(ctx context.Context, tx *state.Tx) (*engines.Respons
 	if !ok || len(whole.parts) == 0 {
 		return nil, engines.Invalidf("operations: expected an array of objects")
 	}
-	all, size := make(answer.Several, 0, len(whole.parts)), 0
+	all, size := make(several.Answers, 0, len(whole.parts)), 0
 	for i, p := range whole.parts {
 		var err error
 		if p.out, err = u.part(ctx, tx, whole, p.decoded); err != nil {
@@ -140,7 +82,7 @@ func (u *Unsealed) together(ctx context.Context, tx *state.Tx) (*engines.Respons
 			}
 			p.out = &Outbound{Missing: true}
 		}
-		one := answer.Part{Missing: p.out.Missing}
+		one := several.Answer{Missing: p.out.Missing}
 		if env := p.out.Envelope; env != nil {
 			if one.Warnings = env.Warnings; env.Data != nil {
 				if one.Data, err = answer.AppendValue(nil, env.Data); err != nil {

@@ -33,13 +33,3 @@ func TestParse(t *testing.T) {
 		t.Error("half an answer was read")
 	}
 }
-
-func TestSeveral(t *testing.T) {
-	t.Parallel()
-	s := answer.Several{{Data: json.RawMessage(`{"k":1}`)}, {}, {Missing: true}, {Data: json.RawMessage(`[1]`), Missing: true, Warnings: []string{"w"}}}
-	text, err := s.AppendJSON(nil)
-	const want = `{"operations":[{"data":{"k":1}},{},{"missing":true},{"data":[1],"missing":true,"warnings":["w"]}]}`
-	if err != nil || string(text) != want {
-		t.Errorf("wrote %s, %v, want %s", text, err, want)
-	}
-}

@@ -1,9 +1,13 @@
-package answer
+package several
 
-import "encoding/json"
+import (
+	"encoding/json"
 
-// Part is what one of several operations of a request is answered.
-type Part struct {
+	"github.com/coffer-secrets/coffer/core/answer"
+)
+
+// Answer is what one operation is answered.
+type Answer struct {
 	// Data is valid JSON, or nothing.
 	Data     json.RawMessage
 	Warnings []string
@@ -11,13 +15,13 @@ type Part struct {
 	Missing bool
 }
 
-// Several is the answer of several operations, in their order: an object whose
+// Answers are those of all operations, in their order: an object whose
 // member "operations" is an array of objects with data, warnings and missing,
 // each only where there is something to say.
-type Several []Part
+type Answers []Answer
 
-// AppendJSON implements Appender.
-func (s Several) AppendJSON(dst []byte) (_ []byte, err error) {
+// AppendJSON implements answer.Appender.
+func (s Answers) AppendJSON(dst []byte) (_ []byte, err error) {
 	dst = append(dst, `{"operations":[`...)
 	for i, p := range s {
 		if i > 0 {
@@ -31,7 +35,7 @@ func (s Several) AppendJSON(dst []byte) (_ []byte, err error) {
 			dst = append(comma(dst), `"missing":true`...)
 		}
 		if len(p.Warnings) > 0 {
-			if dst, err = AppendValue(append(comma(dst), `"warnings":`...), p.Warnings); err != nil {
+			if dst, err = answer.AppendValue(append(comma(dst), `"warnings":`...), p.Warnings); err != nil {
 				return nil, err
 			}
 		}

@@ -1,0 +1,3 @@
+// Package several has the form of a request for several operations at once, and
+// of its answer.
+package several
