@@ -80,7 +80,9 @@ func (u *Unsealed) handle(ctx context.Context, in *Inbound) (*Outbound, error) {
 	}
 	defer func() { d.trail.pending.Flush() }() // also if the handler fails badly
 	out, err := u.prepared(ctx, d)
+	changed := !reads(in)
 	if err == nil && out.making != nil {
+		changed = true
 		out, err = u.fulfil(ctx, out.making)
 	}
 	if errors.Is(err, ErrElsewhere) && !d.trail.recorded {
@@ -91,8 +93,9 @@ func (u *Unsealed) handle(ctx context.Context, in *Inbound) (*Outbound, error) {
 	}
 	// Effects beyond the state come after the record of the answer: one of them
 	// is to seal the node.
+	changed = changed && err == nil
 	if err = u.auditAnswer(d, out, err); err != nil {
-		return nil, err
+		return nil, withheld(err, changed)
 	}
 	out.addHeaders(headers)
 	if out.then == nil {
@@ -106,6 +109,20 @@ func (u *Unsealed) handle(ctx context.Context, in *Inbound) (*Outbound, error) {
 		return nil, u.auditResponse(d, nil, err)
 	}
 	return out, nil
+}
+
+// withheld is what is told instead of an answer that is not on record. A node that
+// was sealed meanwhile must not say so of a change that it has made, since whoever
+// is told that a node is sealed takes it for not made.
+func withheld(failed error, changed bool) error {
+	if !changed || engines.KindOf(failed) != engines.KindUnavailable {
+		return failed
+	}
+	return &engines.Error{
+		Kind:    engines.KindUnknownOutcome,
+		Message: "the node was sealed before it could answer: the change may have been made, read before you try again",
+		Cause:   errors.Join(state.ErrUnknownOutcome, failed),
+	}
 }
 
 // transact runs the request in a transaction of its own.
