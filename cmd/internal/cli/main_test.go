@@ -24,6 +24,7 @@ import (
 
 	"github.com/coffer-secrets/coffer/cmd/internal/cli"
 	"github.com/coffer-secrets/coffer/cmd/internal/server"
+	"github.com/coffer-secrets/coffer/testing/awsfake"
 )
 
 func TestMain(m *testing.M) {
@@ -153,12 +154,20 @@ func (f *fake) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	_, _ = io.WriteString(w, `{"errors":[]}`)
 }
 
-// TestDev runs scripts against one dev server, whose root token is "root".
+// TestDev runs scripts against one dev server, whose root token is "root", beside a
+// stand-in for AWS.
 func TestDev(t *testing.T) {
 	address := start(t, `COFFER_ADDR='([^']+)'`, "server", "-dev", "-dev-root-token-id=root", "-dev-listen-address=127.0.0.1:0", "-dev-no-store-token")
 	testscript.Run(t, params("dev", func(env *testscript.Env) error {
 		env.Setenv("COFFER_ADDR", address)
 		env.Setenv("COFFER_TOKEN", "root")
+		aws := awsfake.New()
+		env.Defer(aws.Close)
+		aws.AddRole("arn:aws:iam::"+awsfake.Account+":role/s3-reader", awsfake.Role{})
+		id, secret := aws.Key(awsfake.RootUser)
+		env.Setenv("AWS_URL", aws.URL)
+		env.Setenv("AWS_KEY", "access_key="+id)
+		env.Setenv("AWS_SECRET", "secret_key="+secret)
 		return nil
 	}))
 }
