@@ -39,6 +39,7 @@ func run() (violations bool, err error) {
 	flag.StringVar(&c.Faults, "faults", "all", "which faults, by name or group, with commas: "+faults())
 	flag.StringVar(&c.Works, "workloads", "all", "which workloads, with commas: "+strings.Join(workload.Names(), " "))
 	flag.DurationVar(&c.HealWithin, "heal", 10*time.Second, "within which all must be well once the faults end")
+	flag.BoolVar(&c.Loopback, "loopback", false, "all nodes on loopback, with a proxy between them, as it is where no hosts can be made")
 	flag.StringVar(&c.Out, "out", "", "the folder of what is kept; \"\": a new one below the temporary folder")
 	saved := flag.String("check", "", "a saved history to check, and nothing else")
 	flag.Parse()

@@ -67,6 +67,11 @@ func (c *Cluster) add(host *netns.Host) *Server {
 	} else if err != nil {
 		c.t.Fatal(err)
 	}
+	if o.Between != nil {
+		if o.bind, err = o.Between(host, address); err != nil {
+			c.t.Fatal(err)
+		}
+	}
 	o.Extra += fmt.Sprintf("\ncluster_addr = \"https://%s\"\n", address)
 	if len(c.Nodes) > 0 {
 		o.Uninitialized = true

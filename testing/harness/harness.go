@@ -49,8 +49,13 @@ type Options struct {
 	Prepare func(data string) error
 	// Binary is what is run; "": Binary's.
 	Binary string
+	// Between is told the address at which peers are to reach a node of a cluster on
+	// a host, and says at which it listens; nil: there.
+	Between func(host *netns.Host, address string) (bind string, err error)
 	// Host is where the server runs; nil: on this machine's loopback.
 	Host *netns.Host
+
+	bind string
 }
 
 // Server is a server process under test. Its methods are for the test's own
@@ -130,8 +135,12 @@ func (s *Server) launch(address string) {
 
 func (s *Server) start(address string) error {
 	config := filepath.Join(s.Dir, "coffer.hcl")
+	listener := s.options.Listener
+	if s.options.bind != "" {
+		listener += fmt.Sprintf("\n  cluster_address = %q", s.options.bind)
+	}
 	text := fmt.Sprintf("storage \"raft\" {\n  path = %q\n  node_id = %q\n%s\n}\nlistener \"tcp\" {\n  address = %q\n  tls_disable = true\n%s\n}\n%s\n",
-		s.DataDir(), cmp.Or(s.options.NodeID, "node-1"), s.options.Storage, address, s.options.Listener, s.options.Extra)
+		s.DataDir(), cmp.Or(s.options.NodeID, "node-1"), s.options.Storage, address, listener, s.options.Extra)
 	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
 		return err
 	}

@@ -99,15 +99,12 @@ func users(key string, ops []history.Op) (found []Violation) {
 	add := func(rule string, op history.Op, format string, args ...any) {
 		found = append(found, Violation{rule, key, fmt.Sprintf("%s at %s: ", op.Kind, at(op.Call)) + fmt.Sprintf(format, args...)})
 	}
-	var settled, leased *history.Op
-	for i, op := range ops {
+	for _, op := range ops {
 		t := all[op.Value]
+		if op.Kind != "enter" || t == nil || len(t.terms) == 0 {
+			continue
+		}
 		switch {
-		case op.Kind == "settled":
-			settled = &ops[i]
-		case op.Kind == "leased":
-			leased = &ops[i]
-		case op.Kind != "enter" || t == nil || len(t.terms) == 0:
 		case op.Outcome == history.Refused && op.Return < t.owed(op.Return):
 			add("a user ended early", op, "%s, owed until %s", op.Value, at(t.owed(op.Return)))
 		case op.Outcome == history.Done && op.Call > t.gone:
@@ -116,23 +113,37 @@ func users(key string, ops []history.Op) (found []Violation) {
 			add("a user outlived its lease", op, "%s, over at %s", op.Value, at(t.ends))
 		}
 	}
-	if settled == nil || leased == nil {
-		return found
+	settled(ops, all, add)
+	return found
+}
+
+// settled checks what there was when all had settled.
+func settled(ops []history.Op, all map[string]*tenure, add func(rule string, op history.Op, format string, args ...any)) {
+	var made, leased *history.Op
+	for i, op := range ops {
+		switch op.Kind {
+		case "settled":
+			made = &ops[i]
+		case "leased":
+			leased = &ops[i]
+		}
 	}
-	for _, user := range settled.List {
+	if made == nil || leased == nil {
+		return
+	}
+	for _, user := range made.List {
 		if !slices.Contains(leased.List, user) {
-			add("a user without a lease", *settled, "%s", user)
+			add("a user without a lease", *made, "%s", user)
 		}
 	}
 	for _, user := range leased.List {
-		if !slices.Contains(settled.List, user) {
+		if !slices.Contains(made.List, user) {
 			add("a lease without a user", *leased, "%s", user)
 		}
 	}
 	for user, t := range all {
-		if len(t.terms) > 0 && settled.Call < t.owed(settled.Call) && !slices.Contains(settled.List, user) {
-			add("a user ended early", *settled, "%s, owed until %s", user, at(t.owed(settled.Call)))
+		if len(t.terms) > 0 && made.Call < t.owed(made.Call) && !slices.Contains(made.List, user) {
+			add("a user ended early", *made, "%s, owed until %s", user, at(t.owed(made.Call)))
 		}
 	}
-	return found
 }

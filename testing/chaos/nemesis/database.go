@@ -7,7 +7,7 @@ var databases = []Fault{
 	{Name: "db-stop", Group: "database", database: true, do: databaseStop},
 	{Name: "db-pause", Group: "database", database: true, do: databasePause},
 	{Name: "db-full", Group: "database", database: true, do: databaseFull},
-	{Name: "db-cut", Group: "database", database: true, network: true, do: databaseCut},
+	{Name: "db-cut", Group: "database", database: true, do: databaseCut},
 }
 
 // theDatabase stands among the claims for the database.
@@ -31,7 +31,7 @@ func databaseStop(ctx context.Context, s *Scene) error {
 		return err
 	}
 	wait(ctx, s.hold)
-	return s.DB.Start() //nolint:contextcheck // it has time limits of its own
+	return s.DB.Start()
 }
 
 // databasePause has it take requests, and neither do nor refuse anything.

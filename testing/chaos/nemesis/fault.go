@@ -22,8 +22,8 @@ type Fault struct {
 	Name string
 	// Group is another name, by which it can be picked with its like.
 	Group string
-	// network says that the fault is one between hosts.
-	network bool
+	// hosts says that the fault takes hosts with clients outside of them.
+	hosts bool
 	// database says that the fault is one of the database.
 	database bool
 	// needs is a command that the fault takes; "" if none.
@@ -84,7 +84,7 @@ func Pick(list string, r *rig.Rig) (picked []Fault, left []string, err error) {
 			_, err := exec.LookPath(f.needs)
 			missing = err != nil
 		}
-		if missing || f.network && r.Net == nil || f.database && r.DB == nil {
+		if missing || f.hosts && r.Outside == nil || f.database && r.DB == nil {
 			left = append(left, f.Name)
 			continue
 		}
@@ -127,6 +127,16 @@ func (s *Scene) any() (int, error) {
 		}
 	}
 	return 0, errNobody
+}
+
+// everybody claims all nodes.
+func (s *Scene) everybody() error {
+	for i := range s.Nodes {
+		if _, err := s.claim(i); err != nil {
+			return errNobody
+		}
+	}
+	return nil
 }
 
 func (s *Scene) claim(i int) (int, error) {

@@ -2,6 +2,7 @@ package nemesis
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"os"
@@ -59,24 +60,16 @@ func snapshots(ctx context.Context, s *Scene) error {
 	return nil
 }
 
-// member removes a node from the cluster, and has it join with an empty disk.
+// member removes a node from the cluster, and has it join with an empty disk. All
+// nodes are claimed: were another one down, the removal might be done much later,
+// when nobody has the node join again.
 func member(ctx context.Context, s *Scene) error {
-	i, err := s.follower()
-	if err != nil {
+	if err := s.everybody(); err != nil {
 		return err
 	}
-	if i == 0 {
-		return errNobody // it is the one that the others join by
-	}
-	leader := s.Leader()
-	if leader < 0 {
-		return errNobody
-	}
-	asked, cancel := context.WithTimeout(ctx, brief)
-	defer cancel()
-	removed := map[string]string{"server_id": fmt.Sprintf("node-%d", i+1)}
-	if s.Ask(asked, leader, http.MethodPost, "sys/storage/raft/remove-peer", removed, nil) != nil {
-		return nil // a member that forgets what it has voted for would be the fault of the test
+	i := 1 + s.rng.IntN(len(s.Nodes)-1) // the first is the one that the others join by
+	if err := s.remove(ctx, i); err != nil {
+		return err
 	}
 	s.Kill(i)
 	wait(ctx, s.hold/4)
@@ -84,4 +77,28 @@ func member(ctx context.Context, s *Scene) error {
 		return err
 	}
 	return s.back(i)
+}
+
+// removeWithin bounds how long it may take until a node is removed.
+const removeWithin = time.Minute
+
+// remove has a node removed by whoever leads.
+func (s *Scene) remove(ctx context.Context, i int) error {
+	id := fmt.Sprintf("node-%d", i+1)
+	err := errors.New("nobody leads")
+	for end := time.Now().Add(removeWithin); time.Now().Before(end) && ctx.Err() == nil; {
+		if leader := s.Leader(); leader >= 0 {
+			asked, cancel := context.WithTimeout(ctx, brief)
+			err = s.Ask(asked, leader, http.MethodPost, "sys/storage/raft/remove-peer", map[string]string{"server_id": id}, nil)
+			if err != nil && !s.Member(asked, leader, i) {
+				err = nil // it has been, by what was not answered
+			}
+			cancel()
+			if err == nil {
+				return nil
+			}
+		}
+		wait(ctx, 100*time.Millisecond)
+	}
+	return fmt.Errorf("%s cannot be removed: %w", id, err)
 }

@@ -12,26 +12,26 @@ const sigKill = syscall.SIGKILL
 
 // partitions cut hosts off from each other.
 var partitions = []Fault{
-	{Name: "isolate-leader", Group: "partition", network: true, do: func(ctx context.Context, s *Scene) error { return s.isolate(ctx, s.Leader()) }},
-	{Name: "isolate-follower", Group: "partition", network: true, do: func(ctx context.Context, s *Scene) error {
+	{Name: "isolate-leader", Group: "partition", do: func(ctx context.Context, s *Scene) error { return s.isolate(ctx, s.Leader()) }},
+	{Name: "isolate-follower", Group: "partition", do: func(ctx context.Context, s *Scene) error {
 		return s.isolate(ctx, (s.Leader()+1)%len(s.Nodes))
 	}},
-	{Name: "halves", Group: "partition", network: true, do: halves},
-	{Name: "one-way", Group: "partition", network: true, do: oneWay},
-	{Name: "ring", Group: "partition", network: true, do: ring},
-	{Name: "flapping", Group: "partition", network: true, do: flapping},
-	{Name: "cut-clients", Group: "partition", network: true, do: cutClients},
+	{Name: "halves", Group: "partition", do: halves},
+	{Name: "one-way", Group: "partition", do: oneWay},
+	{Name: "ring", Group: "partition", do: ring},
+	{Name: "flapping", Group: "partition", do: flapping},
+	{Name: "cut-clients", Group: "partition", hosts: true, do: cutClients},
 }
 
 // links make the network a bad one.
 var links = []Fault{
-	{Name: "slow-link", Group: "link", network: true, do: func(ctx context.Context, s *Scene) error {
+	{Name: "slow-link", Group: "link", do: func(ctx context.Context, s *Scene) error {
 		return s.bad(ctx, netns.Link{BytesPerSecond: 8<<10 + s.rng.IntN(56<<10)})
 	}},
-	{Name: "lossy-link", Group: "link", network: true, do: func(ctx context.Context, s *Scene) error {
+	{Name: "lossy-link", Group: "link", do: func(ctx context.Context, s *Scene) error {
 		return s.bad(ctx, netns.Link{Loss: 0.3 * s.rng.Float64(), Duplicate: 0.2 * s.rng.Float64()})
 	}},
-	{Name: "late-link", Group: "link", network: true, do: func(ctx context.Context, s *Scene) error {
+	{Name: "late-link", Group: "link", do: func(ctx context.Context, s *Scene) error {
 		return s.bad(ctx, netns.Link{Delay: s.between(time.Millisecond, 100*time.Millisecond), Jitter: s.between(time.Millisecond, 200*time.Millisecond)})
 	}},
 }
@@ -120,7 +120,7 @@ func flapping(ctx context.Context, s *Scene) error {
 
 // cutClients cuts one host off from the clients alone.
 func cutClients(ctx context.Context, s *Scene) error {
-	s.Net.Cut(s.Net.Outside, s.Hosts[s.rng.IntN(len(s.Hosts))])
+	s.Net.Cut(s.Outside, s.Hosts[s.rng.IntN(len(s.Hosts))])
 	return s.held(ctx)
 }
 

@@ -3,9 +3,6 @@ package nemesis
 import (
 	"context"
 	"crypto/rand"
-	"errors"
-	"fmt"
-	"net/http"
 	"os"
 	"path/filepath"
 	"time"
@@ -18,23 +15,17 @@ var rots = []Fault{
 	{Name: "rot-snapshot", Group: "rot", do: func(ctx context.Context, s *Scene) error { return s.rot(ctx, "snapshots/*/*", "snapshots/*/*/*") }},
 }
 
-const (
-	// spared is the beginning of the log's file, where bbolt keeps which of two
-	// states counts: without the newer one it goes back by one append, which nothing
-	// can notice, and a node that forgets what it has said is beyond Raft.
-	spared = 8 << 10
-	// rotWithin bounds how long a damaged node may take to be removed.
-	rotWithin = time.Minute
-)
+// spared is the beginning of the log's file, where bbolt keeps which of two states
+// counts: without the newer one it goes back by one append, which nothing can notice,
+// and a node that forgets what it has said is beyond Raft.
+const spared = 8 << 10
 
 // rot damages files of a node. It must not start, or not do anything wrong until
 // it is removed and joins again with an empty folder, as operators are told to
 // have it do. All nodes are claimed, since the others have to be able to remove it.
 func (s *Scene) rot(ctx context.Context, patterns ...string) error {
-	for i := range s.Nodes {
-		if _, err := s.claim(i); err != nil {
-			return errNobody
-		}
+	if err := s.everybody(); err != nil {
+		return err
 	}
 	i := 1 + s.rng.IntN(len(s.Nodes)-1) // the first is the one that the others join by
 	s.Kill(i)
@@ -59,24 +50,6 @@ func (s *Scene) rot(ctx context.Context, patterns ...string) error {
 		return err
 	}
 	return s.back(i)
-}
-
-// remove has a node removed by whoever leads.
-func (s *Scene) remove(ctx context.Context, i int) error {
-	id := fmt.Sprintf("node-%d", i+1)
-	err := errors.New("nobody leads")
-	for end := time.Now().Add(rotWithin); time.Now().Before(end) && ctx.Err() == nil; {
-		if leader := s.Leader(); leader >= 0 {
-			asked, cancel := context.WithTimeout(ctx, brief)
-			err = s.Ask(asked, leader, http.MethodPost, "sys/storage/raft/remove-peer", map[string]string{"server_id": id}, nil)
-			cancel()
-			if err == nil {
-				return nil
-			}
-		}
-		wait(ctx, 100*time.Millisecond)
-	}
-	return fmt.Errorf("a damaged node cannot be removed: %w", err)
 }
 
 // spoil flips bits, or loses a piece, of some of the files.

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 )
@@ -54,23 +55,41 @@ func (r *Rig) leads(i int) (bool, error) {
 	return out.Self, err
 }
 
-// findPeers asks where the nodes reach each other.
-func (r *Rig) findPeers(ctx context.Context) error {
+// server is a member, as a node has it.
+type server struct {
+	ID      string `json:"node_id"`
+	Address string `json:"address"`
+	Voter   bool   `json:"voter"`
+}
+
+func (r *Rig) servers(ctx context.Context, i int) ([]server, error) {
 	var out struct {
 		Data struct {
 			Config struct {
-				Servers []struct {
-					ID      string `json:"node_id"`
-					Address string `json:"address"`
-				} `json:"servers"`
+				Servers []server `json:"servers"`
 			} `json:"config"`
 		} `json:"data"`
 	}
-	err := r.Ask(ctx, 0, http.MethodGet, "sys/storage/raft/configuration", nil, &out)
+	err := r.Ask(ctx, i, http.MethodGet, "sys/storage/raft/configuration", nil, &out)
+	return out.Data.Config.Servers, err
+}
+
+func nodeID(i int) string { return fmt.Sprintf("node-%d", i+1) }
+
+// Member reports whether a node says that another one is a member, or does not
+// say anything.
+func (r *Rig) Member(ctx context.Context, at, i int) bool {
+	list, err := r.servers(ctx, at)
+	return err != nil || slices.ContainsFunc(list, func(s server) bool { return s.ID == nodeID(i) })
+}
+
+// findPeers asks where the nodes reach each other.
+func (r *Rig) findPeers(ctx context.Context) error {
+	list, err := r.servers(ctx, 0)
 	r.Peers = make([]string, len(r.Nodes))
 	for i := range r.Nodes {
-		for _, s := range out.Data.Config.Servers {
-			if s.ID == fmt.Sprintf("node-%d", i+1) {
+		for _, s := range list {
+			if s.ID == nodeID(i) {
 				r.Peers[i] = s.Address
 			}
 		}
@@ -83,17 +102,8 @@ func (r *Rig) findPeers(ctx context.Context) error {
 
 // Voters counts the nodes that vote, as a node has it.
 func (r *Rig) Voters(ctx context.Context, i int) (voters int, err error) {
-	var out struct {
-		Data struct {
-			Config struct {
-				Servers []struct {
-					Voter bool `json:"voter"`
-				} `json:"servers"`
-			} `json:"config"`
-		} `json:"data"`
-	}
-	err = r.Ask(ctx, i, http.MethodGet, "sys/storage/raft/configuration", nil, &out)
-	for _, s := range out.Data.Config.Servers {
+	list, err := r.servers(ctx, i)
+	for _, s := range list {
 		if s.Voter {
 			voters++
 		}

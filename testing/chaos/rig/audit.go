@@ -28,8 +28,8 @@ func (r *Rig) enableAudit() {
 // BlockAudit makes an audit device at a sink that never reads what it is sent.
 func (r *Rig) BlockAudit(ctx context.Context) (undo func(), err error) {
 	host := "127.0.0.1"
-	if r.Net != nil {
-		host = r.Net.Outside.Addr.String()
+	if r.Outside != nil {
+		host = r.Outside.Addr.String()
 	}
 	sink, err := new(net.ListenConfig).Listen(ctx, "tcp", net.JoinHostPort(host, "0"))
 	if err != nil {

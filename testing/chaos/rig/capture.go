@@ -24,7 +24,7 @@ type Capture struct {
 
 // Capture begins to look at packets; nil where there are none to be seen.
 func (r *Rig) Capture(words ...string) *Capture {
-	if r.Net == nil {
+	if r.hosts == nil {
 		return nil
 	}
 	c := new(Capture)
@@ -32,7 +32,7 @@ func (r *Rig) Capture(words ...string) *Capture {
 		c.words = append(c.words, []byte(w))
 	}
 	nodes := slices.Clone(r.Hosts)
-	r.Net.Tap(func(from, to *netns.Host, packet []byte) {
+	r.hosts.Tap(func(from, to *netns.Host, packet []byte) {
 		sends, gets := slices.Index(nodes, from), slices.Index(nodes, to)
 		switch {
 		case sends >= 0 && gets >= 0:
@@ -40,7 +40,7 @@ func (r *Rig) Capture(words ...string) *Capture {
 			if w := c.in(packet); w != "" {
 				c.add(fmt.Sprintf("node %d sends node %d %q", sends, gets, w))
 			}
-		case from == r.Net.Outside && gets >= 0 && c.in(packet) != "":
+		case from == r.Outside && gets >= 0 && c.in(packet) != "":
 			c.Plain.Add(1)
 		}
 	})

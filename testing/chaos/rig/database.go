@@ -11,6 +11,8 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
+	"github.com/coffer-secrets/coffer/testing/chaos/proxy"
+	"github.com/coffer-secrets/coffer/testing/daemon"
 	"github.com/coffer-secrets/coffer/testing/harness/netns"
 	"github.com/coffer-secrets/coffer/testing/pgserver"
 )
@@ -25,8 +27,10 @@ const (
 
 // Database is a PostgreSQL that all nodes reach.
 type Database struct {
-	// Host is where it is; nil: on this machine's loopback.
+	// Host is where nodes reach it.
 	Host *netns.Host
+	// address is where they do that on loopback.
+	address string
 
 	server *pgserver.Server
 	mu     sync.Mutex
@@ -35,9 +39,9 @@ type Database struct {
 	taken []*pgx.Conn
 }
 
-func startDatabase(host *netns.Host) (*Database, error) {
+func startDatabase(host *netns.Host, by *proxy.Network) (*Database, error) {
 	place := pgserver.Place{Connections: databaseRoom}
-	if host != nil {
+	if by == nil {
 		address := host.Addr.String()
 		place.Address, place.Network, place.Command = address, address+"/24", host.Command
 	}
@@ -45,14 +49,28 @@ func startDatabase(host *netns.Host) (*Database, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Database{Host: host, server: server}, nil
+	d := &Database{Host: host, server: server}
+	if by == nil {
+		return d, nil
+	}
+	if d.address, err = daemon.FreeAddress(); err == nil {
+		err = by.Add(host, d.address, server.Address())
+	}
+	if err != nil {
+		return nil, errors.Join(err, server.Close())
+	}
+	return d, nil
 }
 
 // Connection is what Coffer is told of it.
 func (d *Database) Connection() map[string]any {
+	at := d.server.Template("postgres")
+	if d.address != "" {
+		at = strings.Replace(at, d.server.Address(), d.address, 1)
+	}
 	return map[string]any{
 		"plugin_name": "postgresql-database-plugin", "allowed_roles": "*", "username": pgserver.Admin, "password": pgserver.Password,
-		"connection_url": d.server.Template("postgres"),
+		"connection_url": at,
 	}
 }
 

@@ -13,12 +13,22 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/coffer-secrets/coffer/testing/chaos/proxy"
 	"github.com/coffer-secrets/coffer/testing/harness"
 	"github.com/coffer-secrets/coffer/testing/harness/netns"
 )
 
 // patience is how long a node may hold a request for want of a leader.
 const patience = 4 * time.Second
+
+// Network has what hosts send each other be late, lost, or not arrive.
+type Network interface {
+	Shape(from, to *netns.Host, how netns.Link)
+	CutOneWay(from, to *netns.Host)
+	Cut(a, b *netns.Host)
+	Partition(groups ...[]*netns.Host)
+	Heal()
+}
 
 // Options of a rig.
 type Options struct {
@@ -31,22 +41,28 @@ type Options struct {
 	Prepare func(data string) error
 	// Database is whether there is to be one.
 	Database bool
+	// Loopback has all be on loopback, also where hosts can be made.
+	Loopback bool
 }
 
 // Rig is a cluster and the network between its nodes.
 type Rig struct {
 	Nodes []*harness.Server
-	// Net is nil where no hosts can be made; NoNet says why. Hosts are those of
-	// the nodes.
-	Net   *netns.Network
-	Hosts []*netns.Host
-	NoNet error
+	// Net is between the nodes, and the database. Hosts are those of the nodes, and
+	// Outside is where clients are. Where no hosts can be made, as NoHosts says, all
+	// are on loopback, Net is a proxy, and Outside is nil.
+	Net     Network
+	Hosts   []*netns.Host
+	Outside *netns.Host
+	NoHosts error
 	// DB is nil where there is no database; NoDB says why.
 	DB   *Database
 	NoDB error
 	// Peers are where the nodes reach each other.
 	Peers []string
 
+	hosts   *netns.Network // nil on loopback
+	proxy   *proxy.Network // nil on hosts
 	cluster *harness.Cluster
 	tb      *tb
 
@@ -54,39 +70,35 @@ type Rig struct {
 	// busy are the nodes that a fault has to itself, and mayEnd those that may
 	// end by themselves, until they are started again.
 	busy, mayEnd map[int]bool
+	pids         map[int]int
 	// forgiven is how much of a node's log is not looked at for panics.
 	forgiven map[int]int64
 }
 
 // Start starts a cluster with a KV v2 mount at chaos/.
 func Start(ctx context.Context, o Options) (*Rig, error) {
-	r := &Rig{tb: &tb{dir: o.Dir, say: o.Say}, busy: make(map[int]bool), mayEnd: make(map[int]bool), forgiven: make(map[int]int64)}
-	if r.Net, r.NoNet = netns.Up(ctx, o.Nodes+1); r.NoNet == nil {
-		r.tb.Cleanup(func() { _ = r.Net.Close() })
-		r.Hosts = r.Net.Hosts[:o.Nodes]
-	}
-	if o.Database {
-		r.startDatabase(o.Nodes) //nolint:contextcheck // it has time limits of its own
-	}
-	binary, err := harness.ChaosBinary() //nolint:contextcheck // it is built once for all
-	if err != nil {
-		r.Close()
-		return nil, err
-	}
+	r := &Rig{tb: &tb{dir: o.Dir, say: o.Say}, busy: make(map[int]bool), mayEnd: make(map[int]bool), pids: make(map[int]int), forgiven: make(map[int]int64)}
 	options := harness.Options{
-		Binary:  binary,
 		Prepare: o.Prepare,
 		Extra:   fmt.Sprintf("default_max_request_duration = %q\n", patience),
 		// Small, so that nodes that were away need a snapshot.
 		Storage: "snapshot_threshold = 500\ntrailing_logs = 50\nsnapshot_interval = \"2s\"\n",
 	}
+	database := r.connect(ctx, o, &options)
+	if o.Database {
+		r.startDatabase(database)
+	}
+	var err error
+	if options.Binary, err = harness.ChaosBinary(); err != nil { //nolint:contextcheck // it is built once for all
+		r.Close()
+		return nil, err
+	}
 	err = r.tb.try(func() {
-		if r.NoNet == nil {
-			r.cluster = harness.StartClusterOn(r.tb, r.Hosts, options)
-		} else {
-			r.cluster = harness.StartCluster(r.tb, o.Nodes, options)
-		}
+		r.cluster = harness.StartClusterOn(r.tb, r.Hosts, options)
 		r.Nodes = r.cluster.Nodes
+		for i := range r.Nodes {
+			r.notePid(i)
+		}
 		r.Nodes[0].Root(http.MethodPost, "sys/mounts/chaos", map[string]any{"type": "kv", "options": map[string]string{"version": "2"}})
 		r.enableAudit()
 	})
@@ -100,13 +112,9 @@ func Start(ctx context.Context, o Options) (*Rig, error) {
 	return r, nil
 }
 
-// startDatabase starts a database on the host behind those of the nodes.
-func (r *Rig) startDatabase(nodes int) {
-	var host *netns.Host
-	if r.Net != nil {
-		host = r.Net.Hosts[nodes]
-	}
-	if r.DB, r.NoDB = startDatabase(host); r.NoDB == nil {
+// startDatabase starts a database on a host.
+func (r *Rig) startDatabase(host *netns.Host) {
+	if r.DB, r.NoDB = startDatabase(host, r.proxy); r.NoDB == nil {
 		r.tb.Cleanup(func() { _ = r.DB.server.Close() })
 	}
 }
@@ -177,7 +185,9 @@ func (r *Rig) Restart(i int) error {
 	r.mu.Lock()
 	delete(r.mayEnd, i)
 	r.mu.Unlock()
-	return r.tb.try(func() { r.Nodes[i].Restart() })
+	err := r.tb.try(func() { r.Nodes[i].Restart() })
+	r.notePid(i)
+	return err
 }
 
 // Unseal unseals a node once it can be.
@@ -204,9 +214,7 @@ func (r *Rig) TryUnseal(ctx context.Context, i int) bool {
 // returns what was wrong with nodes that were.
 func (r *Rig) Heal() error {
 	var wrong []error
-	if r.Net != nil {
-		r.Net.Heal()
-	}
+	r.Net.Heal()
 	for i := range r.Nodes {
 		if r.Up(i) {
 			wrong = append(wrong, r.Resume(i))

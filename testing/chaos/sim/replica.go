@@ -1,9 +1,12 @@
 package sim
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"time"
 
 	"github.com/coffer-secrets/coffer/cluster"
 	"github.com/coffer-secrets/coffer/core"
@@ -23,11 +26,31 @@ var _ core.Node = replica{}
 
 // Propose implements state.Replica.
 func (r replica) Propose(ctx context.Context, cmd *fsmpb.Command) (fsm.Result, error) {
-	if r.bugs.NoFence {
-		cmd.FenceTerm = 0
+	if ctx.Value(unfenced{}) != nil && changesLease(cmd) {
+		return r.insist(ctx, cmd)
 	}
 	result, err := r.Node.Propose(ctx, cmd)
 	return result, replicaError(err)
+}
+
+// unfenced marks what a leader does by itself in a world without fences.
+type unfenced struct{}
+
+func changesLease(cmd *fsmpb.Command) bool {
+	leases := state.Prefix(state.Leases, state.RootNamespace)
+	return slices.ContainsFunc(cmd.GetWrites(), func(w *fsmpb.Write) bool { return bytes.HasPrefix(w.GetKey(), leases) })
+}
+
+// insist proposes what a leader has decided on by itself until it can, in whatever
+// term that is and whatever has changed since.
+func (r replica) insist(ctx context.Context, cmd *fsmpb.Command) (fsm.Result, error) {
+	for end := time.Now().Add(time.Minute); ; wait(ctx, 50*time.Millisecond) {
+		copied := &fsmpb.Command{RequestId: cmd.GetRequestId(), Writes: cmd.GetWrites(), Reply: cmd.GetReply()}
+		result, err := r.Node.Propose(ctx, copied)
+		if !errors.Is(err, cluster.ErrNotLeader) || ctx.Err() != nil || time.Now().After(end) {
+			return result, replicaError(err)
+		}
+	}
 }
 
 // Read implements state.Replica.
@@ -56,7 +79,7 @@ func (r replica) Bootstrap(ctx context.Context) error {
 func (r replica) Lead(ctx context.Context) (context.Context, error) {
 	led, _, err := r.LeadContext(ctx)
 	if err == nil && r.bugs.NoFence {
-		led = ctx // and goes on for ever
+		led = context.WithValue(ctx, unfenced{}, true) // and goes on for ever
 	}
 	return led, err
 }

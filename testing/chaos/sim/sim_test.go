@@ -52,6 +52,7 @@ func TestBugs(t *testing.T) {
 		"reads without asking the leader": {LocalReads: true},
 		"another request id for each try": {ForgetIDs: true},
 		"entries that a crash forgets":    {ForgetLog: true},
+		"an applied index of its own":     {IndexApart: true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -91,6 +92,23 @@ func TestLeases(t *testing.T) {
 		users, faults = users+out.Operations, faults+len(out.Faults)
 	}
 	t.Logf("%d users, %d faults", users, faults)
+}
+
+// TestDeposed: what a leader decides on while it is cut off counts for nothing, but
+// where nothing fences it.
+func TestDeposed(t *testing.T) {
+	t.Parallel()
+	for name, bugs := range map[string]sim.Bugs{"as it is": {}, "expiry without a term's fence": {NoFence: true}} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var err error
+			bubble(t, func() { err = sim.RunDeposed(bugs) })
+			if bugs.NoFence != (err != nil) {
+				t.Errorf("found: %v", err)
+			}
+			t.Log(err)
+		})
+	}
 }
 
 // TestLeaseBugs is TestBugs for what leases rest on.

@@ -30,9 +30,12 @@ type Bugs struct {
 	LocalReads bool
 	// ForgetIDs proposes what is tried again under another request id.
 	ForgetIDs bool
-	// NoFence lets a deposed leader go on, and change what it likes. CreateFirst
-	// makes users before their leases are committed.
+	// NoFence lets a deposed leader go on, and carry out in a later term what it has
+	// decided in its own. CreateFirst makes users before their leases are committed.
 	NoFence, CreateFirst bool
+	// IndexApart has the applied index survive a crash by itself, as if it were not
+	// in the batch of what was applied.
+	IndexApart bool
 	// OwnTime has a leader that was just started go by its own clock.
 	OwnTime bool
 	// ForgetLog loses, in a crash, the last entries that were durable.
@@ -63,6 +66,8 @@ type host struct {
 	node    *cluster.Node
 	core    *core.Core
 	clock   *clock
+	// applied is how far the node had come when it crashed.
+	applied uint64
 }
 
 // clock is that of a host: it can be set, and then goes on.
@@ -120,6 +125,11 @@ func (w *world) begin(seed uint64, size int, bugs Bugs) error {
 // start starts the node of a host on what its disk has.
 func (w *world) start(id string) error {
 	h := w.hosts[id]
+	if w.bugs.IndexApart {
+		if err := h.setApplied(); err != nil {
+			panic(err) // that would count as found
+		}
+	}
 	_, trans := raft.NewInmemTransportWithTimeout(raft.ServerAddress(id), sendTimeout)
 	config := cluster.Config{
 		Dir: "node", NodeID: id, Address: id, Transport: trans, Clock: h.clock, CacheBytes: 1 << 20,
@@ -196,6 +206,7 @@ func (w *world) crash(id string, power bool) {
 		return
 	}
 	old := *h
+	h.applied = h.node.Status().Applied
 	h.node, h.trans, h.core = nil, nil, nil
 	w.connectLocked()
 	// The log first: nothing is in the state that is not in it.

@@ -30,6 +30,8 @@ type Config struct {
 	Clients int
 	// HealWithin bounds how long all may take to be well after the faults end.
 	HealWithin time.Duration
+	// Loopback has all nodes on loopback, also where they can have hosts.
+	Loopback bool
 	// Out is where the history, the report and the nodes' folders are put.
 	Out string
 	// Say is told what happens.
@@ -72,7 +74,7 @@ func Run(ctx context.Context, c Config) (*report.Report, error) {
 	if t.works, err = workload.Pick(c.Works); err != nil {
 		return nil, err
 	}
-	if t.rig, err = rig.Start(ctx, rig.Options{Nodes: c.Nodes, Dir: nodes, Say: c.Say, Database: t.works[workload.Users] != nil}); err != nil {
+	if t.rig, err = rig.Start(ctx, rig.Options{Nodes: c.Nodes, Dir: nodes, Say: c.Say, Database: t.works[workload.Users] != nil, Loopback: c.Loopback}); err != nil {
 		return nil, err
 	}
 	defer t.rig.Close()
@@ -87,8 +89,8 @@ func Run(ctx context.Context, c Config) (*report.Report, error) {
 		return nil, err
 	}
 	t.report.Network = "each node on a host of its own (network namespaces)"
-	if t.rig.NoNet != nil {
-		t.report.Network = fmt.Sprintf("all nodes on loopback, no faults of the network (%v)", t.rig.NoNet)
+	if t.rig.NoHosts != nil {
+		t.report.Network = fmt.Sprintf("all nodes on loopback, with a proxy between them (no hosts: %v)", t.rig.NoHosts)
 	}
 	if t.rig.NoDB != nil {
 		t.report.Left = append(t.report.Left, fmt.Sprintf("users of a database (%v)", t.rig.NoDB))
