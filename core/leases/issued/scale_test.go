@@ -141,6 +141,43 @@ func TestManyEndAtOnce(t *testing.T) {
 	}
 }
 
+// TestManyEndAsLeadersChange is TestManyEndAtOnce with leaders that are lost while
+// a batch is committed and the next one undone.
+func TestManyEndAsLeadersChange(t *testing.T) {
+	t.Parallel()
+	p, clock := newPlace(), kit.NewClock()
+	again := make(chan struct{}, 1)
+	p.undoing = func(context.Context) {
+		if p.calls.Load()%4 == 2 {
+			select {
+			case again <- struct{}{}:
+			default: // one is enough
+			}
+		}
+	}
+	c := kit.NewCluster(t, 3, kit.At(clock), kit.Engines(filler(p)))
+	s := c.Leader()
+	mount(s)
+	const n = 8 * fillBatch
+	fill(s, n, "24h")
+	clock.Advance(25 * time.Hour)
+	lost := 0
+	eventually(t, "none is left", func() bool {
+		select {
+		case <-again:
+			lost++
+			c.StepDown()
+		default:
+		}
+		return c.Leader().Do(kit.Request{Method: "LIST", Path: "sys/leases/lookup/fake/creds/a"}).Status == http.StatusNotFound
+	})
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if len(p.asked) != n || lost == 0 {
+		t.Errorf("of %d leases %d were undone, over %d changes of leader", n, len(p.asked), lost)
+	}
+}
+
 // BenchmarkStandingLeases compares a node with many leases with one that has
 // none.
 func BenchmarkStandingLeases(b *testing.B) {
