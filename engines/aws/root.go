@@ -155,7 +155,7 @@ func (c *root) next(now time.Time) time.Time {
 	if c.None() || c.Resting {
 		return time.Time{}
 	}
-	return c.Times.Next(c.Rotated, now)
+	return c.Next(c.Rotated, now)
 }
 
 // due is when there is something to do for it; never for the zero time.

@@ -5,7 +5,7 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
-	"crypto/sha1" //nolint:gosec // what RFC 5280 identifies keys by
+	"crypto/sha1"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/asn1"
@@ -34,7 +34,7 @@ func TestSubjectKeyID(t *testing.T) {
 		if _, err := asn1.Unmarshal(der, &info); err != nil {
 			t.Fatal(err)
 		}
-		want := sha1.Sum(info.Key.Bytes) //nolint:gosec // as above
+		want := sha1.Sum(info.Key.Bytes)
 		if got, err := keys.SubjectKeyID(key.Public()); err != nil || !bytes.Equal(got, want[:]) {
 			t.Errorf("%s: %x, %v, want %x", curve.Params().Name, got, err, want)
 		}
