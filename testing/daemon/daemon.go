@@ -41,6 +41,9 @@ func freeAddress(host string) (string, error) {
 
 // Daemon is a server. Its fields are set before Start.
 type Daemon struct {
+	// Fixed is the port on a host that nobody else listens on; 0: a free one is
+	// looked for, which takes a host of this machine.
+	Fixed int
 	// Dir is the server's folder, which Close removes.
 	Dir string
 	// Host is where it listens; "": a host of its own.
@@ -67,6 +70,13 @@ type Daemon struct {
 func (d *Daemon) Start() (err error) {
 	if d.Host == "" {
 		d.Host = Host()
+	}
+	if d.Fixed != 0 {
+		d.port = d.Fixed
+		if err = d.Resume(); err == nil {
+			return nil
+		}
+		return errors.Join(err, d.Close())
 	}
 	for range attempts {
 		var at string

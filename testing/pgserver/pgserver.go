@@ -73,6 +73,9 @@ func StartTLS(t TLS) (*Server, error) { return start(&t, Place{}) }
 // StartAt is Start for a server at another place.
 func StartAt(p Place) (*Server, error) { return start(nil, p) }
 
+// ownPort is where a server listens that has a place to itself.
+const ownPort = 5432
+
 func start(t *TLS, p Place) (*Server, error) {
 	if t != nil {
 		p.Address = tlsHost
@@ -92,7 +95,11 @@ func start(t *TLS, p Place) (*Server, error) {
 		return nil, err
 	}
 	// What is frozen does not hear that it is to end.
-	s.Daemon = &daemon.Daemon{Dir: s.dir, Host: p.Address, Command: s.serve, Ready: s.ready, End: syscall.SIGQUIT, Ending: s.Thaw}
+	fixed := 0
+	if p.Command != nil {
+		fixed = ownPort
+	}
+	s.Daemon = &daemon.Daemon{Fixed: fixed, Dir: s.dir, Host: p.Address, Command: s.serve, Ready: s.ready, End: syscall.SIGQUIT, Ending: s.Thaw}
 	if err := s.initialize(); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
