@@ -68,6 +68,8 @@ type part struct {
 	Next   time.Time `json:"next"`
 	// Index is that of the last entry that it holds.
 	Index uint64 `json:"index"`
+	// Rest is until when it is not signed anew in the background.
+	Rest time.Time `json:"rest,omitzero"`
 }
 
 const (
@@ -78,6 +80,10 @@ const (
 	partBytes = 1 << 20
 	// again is when a list is signed anew that entries came to meanwhile.
 	again = time.Second
+	// A list rests for so many times as long as it took, but no longer than maxRest:
+	// otherwise whoever revokes all the while has a long one signed without end.
+	restFactor = 9
+	maxRest    = time.Minute
 )
 
 func partsDir(group, kind string, number uint64) string {
@@ -106,6 +112,8 @@ type build struct {
 	dirty       uint64
 	list        part
 	der         []byte
+	// began is when it was begun in the background.
+	began time.Time
 }
 
 // errTooMany says that a list is too large to be signed while somebody waits.
@@ -228,6 +236,9 @@ func (b *build) publish(tx engines.Tx, now time.Time) error {
 	if b.kind == deltaKind {
 		old = &h.Delta
 	}
+	if !b.began.IsZero() {
+		b.list.Rest = now.Add(min(restFactor*now.Sub(b.began), maxRest))
+	}
 	gone := *old
 	if *old = b.list; gone.Number != 0 && gone.Number != b.list.Number {
 		if err := tx.DeletePrefix(partsDir(b.group, b.kind, gone.Number)); err != nil {
@@ -267,22 +278,34 @@ func (b *build) scheduleNext(tx engines.Tx, now time.Time) error {
 
 // rebuild signs a list in the background.
 func (e *engine) rebuild(ctx context.Context, r *engines.Reach, group, kind string) error {
+	began, name := r.Now(), "list/"+group
+	if kind == deltaKind {
+		name = "delta/" + group
+	}
+	var rest time.Time
 	var b *build
 	err := r.Look(func(tx engines.Tx) error {
-		var err error
+		h, err := load[head](tx, listDir+group+headName)
+		if err != nil {
+			return err
+		}
+		if h != nil && kind == fullKind && began.Before(h.Full.Rest) {
+			rest = h.Full.Rest
+			return nil
+		}
 		b, err = e.collect(r.Mount, tx, group, kind, 0)
 		return err
 	})
 	if err != nil {
 		return err
 	}
-	name := "list/" + group
-	if kind == deltaKind {
-		name = "delta/" + group
+	if !rest.IsZero() {
+		return r.Change(ctx, func(tx engines.Tx) error { return tx.Schedule(name, rest) })
 	}
 	if b == nil || kind == deltaKind && b.head.Full.Number == 0 {
 		return r.Change(ctx, func(tx engines.Tx) error { return tx.Schedule(name, time.Time{}) })
 	}
+	b.began = began
 	if err := b.sign(r.Now()); err != nil {
 		return err
 	}
