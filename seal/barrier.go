@@ -36,7 +36,7 @@ type Barrier struct {
 
 	cache       *namecache.Cache // of names to what they are sealed as
 	opened      *namecache.Cache // of sealed components to what they say
-	encryptions atomic.Uint64 // under the active term
+	encryptions atomic.Uint64    // under the active term
 }
 
 // NewBarrier returns a barrier over a copy of k. Close it.
