@@ -62,6 +62,9 @@ func keep(out *Outbound, failed error) ([]byte, error) {
 	if failed == nil && out.making != nil { // what there is to answer is not known yet
 		failed = engines.Errorf(engines.KindUnknownOutcome, "it may or may not have been made, and the answer is lost: ask for another")
 	}
+	if failed == nil && out.then != nil { // nor what comes of that
+		failed = engines.Errorf(engines.KindUnknownOutcome, "the change was made, and what was to follow it may or may not have: ask again")
+	}
 	if failed != nil {
 		var e *engines.Error
 		if !errors.As(failed, &e) {

@@ -88,12 +88,12 @@ func (u *Unsealed) handle(ctx context.Context, in *Inbound) (*Outbound, error) {
 	if errors.Is(err, ErrElsewhere) && !d.trail.recorded {
 		return nil, err // it is on record where it is executed
 	}
+	changed = changed && err == nil
 	if failed := u.auditParts(d, err); failed != nil {
-		err = failed
+		err = withheld(failed, changed)
 	}
 	// Effects beyond the state come after the record of the answer: one of them
 	// is to seal the node.
-	changed = changed && err == nil
 	if err = u.auditAnswer(d, out, err); err != nil {
 		return nil, withheld(err, changed)
 	}

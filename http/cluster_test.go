@@ -257,6 +257,10 @@ func TestLostAnswers(t *testing.T) {
 	// Revoking itself takes the token along that asked.
 	lose(1)
 	follower.Must(204, kit.Request{Method: "PUT", Path: "auth/token/revoke-self", Token: token})
+	// What was to follow the change is not done again, nor said to have been done.
+	issued := follower.List("sys/leases/lookup/auth/token/create").Strings("data", "keys")
+	lose(1)
+	follower.Must(504, kit.Request{Method: "PUT", Path: "sys/leases/revoke", Body: body{"lease_id": "auth/token/create/" + issued[0], "sync": true}})
 	// An answer of a ceremony is not asked for again.
 	lose(1)
 	follower.Must(504, kit.Request{Method: "PUT", Path: "sys/generate-root/attempt", Body: body{}})

@@ -45,6 +45,13 @@ func TestSealedBeforeTheAnswer(t *testing.T) {
 	if got := s.Get("kv/data/x").Text("data", "data", "v"); got != "made" {
 		t.Errorf("it reads %q", got)
 	}
+	node.between.Store(&seal)
+	part := body{"operation": "update", "path": "kv/data/x", "data": value("made of parts")}
+	s.Must(504, kit.Request{Method: "PUT", Path: "sys/transaction", Body: body{"operations": []body{part}}})
+	s.Unseal()
+	if got := s.Get("kv/data/x").Text("data", "data", "v"); got != "made of parts" {
+		t.Errorf("it reads %q", got)
+	}
 	s.Core.Seal()
 	s.Must(503, kit.Request{Method: "PUT", Path: "kv/data/x", Body: value("not made")})
 }
