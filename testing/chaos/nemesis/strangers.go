@@ -92,7 +92,7 @@ func auditBlock(ctx context.Context, s *Scene) error {
 		return nil //nolint:nilerr // nobody leads, or the sink is out of reach
 	}
 	wait(ctx, s.hold)
-	undo() //nolint:contextcheck // it happens also when the run ends
+	undo()
 	return nil
 }
 

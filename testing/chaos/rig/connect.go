@@ -22,7 +22,7 @@ func (r *Rig) connect(ctx context.Context, o Options, options *harness.Options) 
 		r.Net, r.Outside, r.Hosts = r.hosts, r.hosts.Outside, r.hosts.Hosts[:o.Nodes]
 		return r.hosts.Hosts[o.Nodes]
 	}
-	r.proxy = proxy.New() //nolint:contextcheck // Close ends it
+	r.proxy = proxy.New()
 	r.tb.Cleanup(func() { _ = r.proxy.Close() })
 	r.Net = r.proxy
 	for i := range o.Nodes {

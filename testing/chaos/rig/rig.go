@@ -89,7 +89,7 @@ func Start(ctx context.Context, o Options) (*Rig, error) {
 		r.startDatabase(database)
 	}
 	var err error
-	if options.Binary, err = harness.ChaosBinary(); err != nil { //nolint:contextcheck // it is built once for all
+	if options.Binary, err = harness.ChaosBinary(); err != nil {
 		r.Close()
 		return nil, err
 	}

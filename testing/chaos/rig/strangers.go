@@ -56,7 +56,7 @@ func (r *Rig) Intrude(ctx context.Context, i int, s Stranger) error {
 	defer cancel()
 	conn, err := new(net.Dialer).DialContext(ctx, "tcp", r.Peers[i])
 	if err != nil {
-		return nil //nolint:nilerr // nobody is there
+		return nil // nobody is there
 	}
 	defer func() { _ = conn.Close() }()
 	_ = conn.SetDeadline(time.Now().Add(strangerWithin))
@@ -68,7 +68,7 @@ func (r *Rig) Intrude(ctx context.Context, i int, s Stranger) error {
 		conn = tls.Client(conn, config)
 	}
 	if _, err := conn.Write(s.Says); err != nil {
-		return nil //nolint:nilerr // it was not taken
+		return nil // it was not taken
 	}
 	answer := make([]byte, 64)
 	n, _ := conn.Read(answer)

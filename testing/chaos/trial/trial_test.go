@@ -15,8 +15,8 @@ func TestSelection(t *testing.T) {
 		return
 	}
 	for _, c := range []trial.Config{
-		{Seed: 1, Nodes: 3, Duration: 40 * time.Second, Faults: "kill,pause,seal,leadership,snapshot,clock,crash", Works: "all"},
-		{Seed: 2, Nodes: 3, Duration: 40 * time.Second, Faults: "partition,link,kill-leader,database,rot,strangers,audit", Works: "all"},
+		{Seed: 1, Nodes: 3, Duration: 30 * time.Second, Faults: "kill,pause,seal,leadership,snapshot,clock,crash", Works: "all"},
+		{Seed: 2, Nodes: 3, Duration: 30 * time.Second, Faults: "partition,link,kill-leader,database,rot,strangers,audit", Works: "all"},
 		{Seed: 3, Nodes: 3, Duration: 20 * time.Second, Faults: "partition,link,db-cut", Works: "all", Loopback: true},
 	} {
 		c.Clients, c.Out, c.Say = 3, t.TempDir(), func(text string) { t.Log(text) }
