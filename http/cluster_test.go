@@ -66,7 +66,11 @@ func TestAnyNodeAnswers(t *testing.T) {
 	for _, follower := range c.Followers() {
 		follower.Must(429, kit.Request{Path: "sys/health", Token: kit.NoToken})
 		follower.Must(200, kit.Request{Path: "sys/health?standbyok=true", Token: kit.NoToken})
+		// During an election there is none to tell of.
 		r := follower.Get("sys/leader")
+		for deadline := time.Now().Add(20 * time.Second); r.Text("leader_cluster_address") == "" && time.Now().Before(deadline); {
+			r = follower.Get("sys/leader")
+		}
 		if r.At("is_self") != false || r.Text("leader_cluster_address") == "" {
 			t.Errorf("a follower tells of the leader %s", r.Raw)
 		}
@@ -277,7 +281,8 @@ func TestLostAnswers(t *testing.T) {
 // that, and refuses the others.
 func TestMinority(t *testing.T) {
 	t.Parallel()
-	c := three(t, kit.HTTP(func(h *httpapi.Config) { h.Hold = 300 * time.Millisecond }))
+	// Long enough for elections while it is set up, on a machine that is busy.
+	c := three(t, kit.HTTP(func(h *httpapi.Config) { h.Hold = 2 * time.Second }), kit.ReadHold(2*time.Second))
 	c.Leader().Put("kv/data/x", value("before"))
 	for _, s := range c.Nodes {
 		s.Get("kv/data/x")

@@ -20,8 +20,11 @@ import (
 const (
 	// clusterElection is how long a follower of a cluster waits for its leader.
 	clusterElection = 150 * time.Millisecond
-	lookEvery       = 5 * time.Millisecond
-	memberPrefix    = "node-"
+	// clusterHold is how long a read waits for a leader: on a machine that is busy,
+	// elections take many times as long as they have to.
+	clusterHold  = 10 * time.Second
+	lookEvery    = 5 * time.Millisecond
+	memberPrefix = "node-"
 )
 
 // errBroken is a connection between nodes that broke.
@@ -44,6 +47,7 @@ type member struct {
 	c         *Cluster
 	id        string
 	transport *raft.InmemTransport
+	readHold  time.Duration // 0: clusterHold
 	cut       bool
 	// gone is closed and replaced when what is under way with the node breaks.
 	gone    chan struct{}
@@ -100,7 +104,10 @@ func (c *Cluster) admit(s *Server) {
 func (m *member) configure(config *cluster.Config) {
 	_, m.transport = raft.NewInmemTransportWithTimeout(raft.ServerAddress(m.id), clusterElection)
 	config.NodeID, config.Address, config.Transport = m.id, m.id, m.transport
-	config.ElectionTimeout = clusterElection
+	config.ElectionTimeout, config.HoldTimeout = clusterElection, clusterHold
+	if m.readHold > 0 {
+		config.HoldTimeout = m.readHold
+	}
 	config.ReadIndex = func(ctx context.Context, leader string) (uint64, error) {
 		to, broken := m.c.reach(m.id, leader)
 		if to == nil {

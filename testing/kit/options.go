@@ -67,6 +67,9 @@ func AtEach(clocks ...*Clock) Option {
 	}
 }
 
+// ReadHold is how long a read waits for a leader in a cluster.
+func ReadHold(d time.Duration) Option { return func(o *options) { o.member.readHold = d } }
+
 // LogStore keeps the log in another store than the default.
 func LogStore(name string) Option { return func(o *options) { o.logStore = name } }
 
