@@ -9,6 +9,10 @@ import (
 	"strings"
 )
 
+// looks is how often is looked for a socket: the kernel tells of them piece by
+// piece, and passes over some when others come and go meanwhile.
+const looks = 5
+
 // dialer is the process whose socket has an address of this machine; 0: it is not
 // found, as one that has ended meanwhile.
 func dialer(addr net.Addr) int {
@@ -16,7 +20,16 @@ func dialer(addr net.Addr) int {
 	if !ok {
 		return 0
 	}
-	inode := socket(at)
+	for range looks {
+		if pid := holder(socket(at)); pid != 0 {
+			return pid
+		}
+	}
+	return 0
+}
+
+// holder is the process that has a socket open; 0: none.
+func holder(inode string) int {
 	if inode == "" {
 		return 0
 	}
