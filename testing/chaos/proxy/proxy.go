@@ -148,7 +148,7 @@ func (n *Network) link(pid int, h *netns.Host, back bool) (how netns.Link, chang
 // connect hands on what is said on a connection, both ways.
 func (n *Network) connect(conn net.Conn, h *netns.Host, target string) {
 	defer func() { _ = conn.Close() }()
-	pid := dialer(conn.RemoteAddr())
+	pid := dialer(conn)
 	if n.whole(pid, h, false) != nil {
 		return
 	}
