@@ -2,7 +2,9 @@ package kit
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
+	"fmt"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -14,6 +16,7 @@ import (
 	"github.com/hashicorp/raft"
 
 	"github.com/coffer-secrets/coffer/cluster"
+	"github.com/coffer-secrets/coffer/fsm"
 	httpapi "github.com/coffer-secrets/coffer/http"
 )
 
@@ -330,6 +333,7 @@ func (c *Cluster) Equal() {
 		if len(indexes) <= 1 {
 			if len(sums) > 1 {
 				c.t.Error("the nodes' states differ at one index")
+				c.tellApart()
 			}
 			return
 		}
@@ -340,6 +344,36 @@ func (c *Cluster) Equal() {
 		}
 	}
 	c.t.Error("the nodes do not come to one index")
+}
+
+// tellApart logs in what the nodes' states differ: the rows, or what stands beside
+// them.
+func (c *Cluster) tellApart() {
+	c.t.Helper()
+	rows := make(map[string]map[string][]int)
+	for i, s := range c.connected() {
+		view := s.Node.Local()
+		c.t.Logf("node %d stands at %d of term %d and time %d", i, view.Index(), view.Term(), view.Time())
+		err := view.Scan(nil, nil, func(key []byte, row fsm.Row) (bool, []byte, error) {
+			at, is := fmt.Sprintf("%x", key), fmt.Sprintf("version %d, expiry %d, owner %x, %d bytes %x", row.Version, row.Expiry, row.Owner, len(row.Value), sha256.Sum256(row.Value))
+			if rows[at] == nil {
+				rows[at] = make(map[string][]int)
+			}
+			rows[at][is] = append(rows[at][is], i)
+			return true, nil, nil
+		})
+		view.Close()
+		if err != nil {
+			c.t.Error(err)
+		}
+	}
+	for at, forms := range rows {
+		for is, nodes := range forms {
+			if len(nodes) < len(c.connected()) {
+				c.t.Logf("row %s at nodes %v: %s", at, nodes, is)
+			}
+		}
+	}
 }
 
 // connected are the nodes that run and are not cut off.
