@@ -2,6 +2,7 @@ package audit_test
 
 import (
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"os"
 	"strings"
@@ -80,6 +81,13 @@ func TestOperationsOfOneRequest(t *testing.T) {
 		}
 		if n != c.want || failed != c.failed {
 			t.Errorf("%d records of a %s to %s %s, %d of a failure, want %d and %d", n, c.kind, c.operation, c.path, failed, c.want, c.failed)
+		}
+	}
+	whole := on(all, "request", "sys/transaction")[0]
+	for i, part := range []string{"create", "read"} {
+		r := on(all, "request", "kv/data/a")[i]
+		if want := fmt.Sprintf("%v.%d", at(whole, "request", "id"), i+1); at(r, "request", "id") != want || at(r, "request", "operation") != part {
+			t.Errorf("part %d is recorded as %v of %v, want %v", i+1, at(r, "request", "operation"), at(r, "request", "id"), want)
 		}
 	}
 	text, err := os.ReadFile(file)

@@ -528,3 +528,30 @@ func TestLinesAreNotMixed(t *testing.T) {
 		t.Errorf("%d requests are on record, want %d", complete, want)
 	}
 }
+
+// TestDevicesChangeDuringARead: the record of the request stands before that of its
+// answer also where the devices are others by then.
+func TestDevicesChangeDuringARead(t *testing.T) {
+	t.Parallel()
+	var s *audited
+	slow := &engines.Engine{Type: "slow", Class: engines.ClassSecret, Table: func(engines.Mount) (*engines.Table, error) {
+		enables := func(context.Context, *engines.Request, engines.Tx) (*engines.Response, error) {
+			s.enable("second", nil)
+			return &engines.Response{Data: body{"a": "b"}}, nil
+		}
+		return &engines.Table{Routes: []engines.Route{{Pattern: "x", Help: "It enables a device.", Ops: []engines.Op{{Do: engines.Read, Handler: enables}}}}}, nil
+	}}
+	s = serving(t, kit.Engines(slow))
+	s.Mount("slow", "slow", nil)
+	file := s.enable("first", nil)
+	s.Get("slow/x")
+	var got []string
+	for _, r := range records(t, file) {
+		if at(r, "request", "path") == "slow/x" {
+			got = append(got, fmt.Sprint(r["type"]))
+		}
+	}
+	if !slices.Equal(got, []string{"request", "response"}) {
+		t.Errorf("the records are %q", got)
+	}
+}

@@ -84,6 +84,7 @@ func (s *Set) After(before *Pending, r *Record) *Pending {
 	if before != nil && !before.begun && before.set == s {
 		before.begun, p.before = true, before
 	}
+	before.Flush() // first, if the devices are others now
 	p.begin()
 	return p
 }
