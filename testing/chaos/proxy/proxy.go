@@ -103,17 +103,7 @@ func (n *Network) Cut(a, b *netns.Host) {
 }
 
 // Partition cuts the hosts of each group off from those of the others.
-func (n *Network) Partition(groups ...[]*netns.Host) {
-	for i, one := range groups {
-		for _, other := range groups[i+1:] {
-			for _, a := range one {
-				for _, b := range other {
-					n.Cut(a, b)
-				}
-			}
-		}
-	}
-}
+func (n *Network) Partition(groups ...[]*netns.Host) { netns.Apart(n.Cut, groups...) }
 
 // Heal has everything arrive at once.
 func (n *Network) Heal() {

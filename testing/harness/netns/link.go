@@ -67,12 +67,15 @@ func (n *Network) Cut(a, b *Host) {
 
 // Partition cuts the hosts of each group off from those of the others. Hosts that
 // are in none, as Outside mostly is, still reach all.
-func (n *Network) Partition(groups ...[]*Host) {
+func (n *Network) Partition(groups ...[]*Host) { Apart(n.Cut, groups...) }
+
+// Apart cuts the hosts of each group off from those of the others.
+func Apart(cut func(a, b *Host), groups ...[]*Host) {
 	for i, one := range groups {
 		for _, other := range groups[i+1:] {
 			for _, a := range one {
 				for _, b := range other {
-					n.Cut(a, b)
+					cut(a, b)
 				}
 			}
 		}
